@@ -1,0 +1,230 @@
+//! A site as the data plane uses it: checked, complete, every default filled in.
+//! `site_file` turns the operator's TOML into this, and is the only maker.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use nearside_geo::Point;
+
+/// What one operator publishes under some hosts.
+#[derive(Debug)]
+pub struct Site {
+    /// The name, unique in the cluster: lower-case letters, digits and hyphens.
+    pub name: Box<str>,
+    /// Host names, lower case, without port. `*.example.org` stands for one more label in front.
+    pub hosts: Vec<Box<str>>,
+    /// True for the one site of `serve`: whatever Host is asked for belongs to it.
+    pub any_host: bool,
+    /// At least one; in the order of the file.
+    pub origins: Vec<Origin>,
+    /// How responses are cached.
+    pub cache: CacheSettings,
+    /// In order; a later one wins, key by key.
+    pub rules: Vec<Rule>,
+    /// The client side of TLS.
+    pub tls: TlsSettings,
+    /// Fields set on requests towards origins, after everything else.
+    pub origin_headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Who is kept out.
+    pub protect: ProtectSettings,
+    /// The log index of the change that made this version; 0 for `serve`.
+    pub revision: u64,
+}
+
+/// One server that holds the truth for a site.
+#[derive(Debug)]
+pub struct Origin {
+    /// How logs, metrics and status call it: the file's `name`, else `origin1`, `origin2`… (never the address).
+    pub name: Box<str>,
+    /// `https` towards it?
+    pub tls: bool,
+    /// The name to resolve, or the address.
+    pub host: Box<str>,
+    /// TCP port.
+    pub port: u16,
+    /// Region it stands in, if the file says so.
+    pub region: Option<Box<str>>,
+    /// Where it stands, if the file says so.
+    pub point: Option<Point>,
+    /// Share among equally near origins; at least 1.
+    pub weight: u32,
+    /// Asked only when no other origin is healthy.
+    pub backup: bool,
+    /// What the Host field says.
+    pub host_header: HostHeader,
+    /// Active checks; none: only passive notice.
+    pub health: Option<HealthCheck>,
+    /// Certificate authority that signs this origin (PEM); none: the system's roots.
+    pub tls_ca: Option<Box<str>>,
+    /// Deadline for a connection, TLS included.
+    pub connect_timeout: Duration,
+    /// Deadline for the head of the response, and between two pieces of its body.
+    pub response_timeout: Duration,
+}
+
+/// What the Host field (and SNI) towards an origin says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostHeader {
+    /// What the client asked for. SNI then is the client's host too.
+    Client,
+    /// The origin's own name from its URL.
+    Origin,
+    /// This name.
+    Name(Box<str>),
+}
+
+/// An active check: GET `path`, 2xx or 3xx in time is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Path and query.
+    pub path: Box<str>,
+    /// From the end of one check to the start of the next.
+    pub interval: Duration,
+    /// For the whole check.
+    pub timeout: Duration,
+    /// Failures in a row that make it unhealthy.
+    pub fall: u32,
+    /// Successes in a row that make it healthy again.
+    pub rise: u32,
+}
+
+/// Caching, for the whole site or as one rule changes it.
+#[derive(Clone, Debug)]
+pub struct CacheSettings {
+    /// RFC 5861 default when the response does not say: how long past freshness an entry may answer for a broken
+    /// origin. Zero: not at all.
+    pub stale_if_error: Duration,
+    /// RFC 5861 default when the response does not say.
+    pub stale_while_revalidate: Duration,
+    /// What a response that sets a cookie needs in order to be stored.
+    pub set_cookie: SetCookie,
+    /// Query parameters that neither key nor origin see; `utm_*` stands for a prefix.
+    pub query_drop: Vec<Box<str>>,
+    /// `strict` sites revalidate whenever the node is not fresh (a later step).
+    pub strict: bool,
+    /// Largest body that is stored, in bytes.
+    pub body_max_bytes: u64,
+}
+
+/// What a response with `Set-Cookie` needs in order to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetCookie {
+    /// An explicit word for shared caches: `public` or `s-maxage`.
+    Explicit,
+    /// RFC 9111: the field does not matter.
+    Standard,
+    /// Stored without the field.
+    Strip,
+    /// Never stored.
+    Bypass,
+}
+
+/// A rule: what it matches, and what it changes where it does.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Path patterns, any of which matches; `*` stands for any characters.
+    pub paths: Vec<Box<str>>,
+    /// Freshness lifetime in the response's stead.
+    pub ttl: Option<Duration>,
+    /// `cache = "bypass"`: neither looked up nor stored.
+    pub bypass: Option<bool>,
+}
+
+/// Where a site's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// A name under `[certificates]` of the node file; none: chosen by SNI among all files.
+    pub certificate: Option<Box<str>>,
+    /// Plain HTTP is answered with a redirect to https.
+    pub redirect_http: bool,
+}
+
+/// Who is kept out of a site.
+#[derive(Clone, Debug, Default)]
+pub struct ProtectSettings {
+    /// Refused networks.
+    pub deny_networks: Vec<IpNet>,
+    /// Refused countries, ISO 3166 two upper-case letters.
+    pub deny_countries: Vec<[u8; 2]>,
+    /// Requests that one client may make; none: any number. An IPv6 client is its /64.
+    pub rate: Option<Rate>,
+}
+
+/// A rate with a burst on top.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Sustained requests per second.
+    pub per_second: f64,
+    /// Requests at once.
+    pub burst: u32,
+}
+
+impl Site {
+    /// The rules' verdict for a path: lifetime override, and whether the cache is bypassed.
+    #[must_use]
+    pub fn ruling(&self, path: &str) -> Ruling {
+        let mut ruling = Ruling::default();
+        for rule in &self.rules {
+            if rule.paths.is_empty() || rule.paths.iter().any(|pattern| wildcard(pattern, path)) {
+                if rule.ttl.is_some() {
+                    ruling.ttl = rule.ttl;
+                }
+                if let Some(bypass) = rule.bypass {
+                    ruling.bypass = bypass;
+                }
+            }
+        }
+        ruling
+    }
+}
+
+/// What a site's rules say together about one path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ruling {
+    /// Freshness lifetime in the response's stead.
+    pub ttl: Option<Duration>,
+    /// Neither look up nor store.
+    pub bypass: bool,
+}
+
+/// True when `pattern`, in which `*` stands for any run of characters, covers all of `text`.
+#[must_use]
+pub fn wildcard(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t, mut star, mut retry) = (0, 0, None, 0);
+    while t < text.len() {
+        if p < pattern.len() && pattern[p] == b'*' {
+            star = Some(p);
+            retry = t;
+            p += 1;
+        } else if p < pattern.len() && pattern[p] == text[t] {
+            p += 1;
+            t += 1;
+        } else if let Some(at) = star {
+            p = at + 1;
+            retry += 1;
+            t = retry;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// The addresses no origin may have, whatever its name resolves to: link-local, unspecified, multicast, broadcast.
+/// Our own listeners are checked beside this, by whoever knows them.
+#[must_use]
+pub fn forbidden_origin_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()
+        }
+        IpAddr::V6(v6) => {
+            if let Some(v4) = v6.to_ipv4_mapped() {
+                return forbidden_origin_address(IpAddr::V4(v4));
+            }
+            v6.is_unspecified() || v6.is_multicast() || (v6.segments()[0] & 0xffc0) == 0xfe80
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The Nearside program. The only crate with policy in it; the leaves (`geo`, `cache-store`, `cluster`) hold mechanism.
+
+pub mod config;
+pub mod exchange;
+pub mod view;
