@@ -1,5 +1,24 @@
 //! What operators write, and what the program uses: as written (unknown keys refused) → checked, complete.
+//!
+//! Each file is read twice. First as TOML against the types in `raw`, so that whatever is wrong has a line; then the
+//! node file once more through the `config` crate, which lays `NEARSIDE__SECTION__KEY` over it but knows no lines.
+//! Only then do the checked types exist, and nothing else makes them.
 
+mod address;
+mod error;
+mod nearest;
+mod raw;
+mod sockets;
+mod text;
+mod units;
+
+pub mod node_file;
 pub mod settings;
 pub mod site;
+pub mod site_file;
 pub mod zone;
+pub mod zone_file;
+
+pub(crate) use address::socket_address;
+pub use error::ConfigError;
+pub use nearest::nearest;

@@ -33,6 +33,8 @@ pub struct Settings {
     pub certificates: BTreeMap<String, CertificateFiles>,
     /// `[geo] databases`; empty: the embedded one.
     pub geo_databases: Vec<PathBuf>,
+    /// `[admin] token_file`: the token that the admin API wants over TCP.
+    pub admin_token_file: Option<PathBuf>,
     /// `[log]`.
     pub log: LogSettings,
     /// `[limits]`.

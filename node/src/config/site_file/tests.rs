@@ -1,0 +1,217 @@
+use super::*;
+
+const SMALL: &str =
+    "name = \"shop\"\nhosts = [\"shop.example\"]\n[[origin]]\nurl = \"http://127.0.0.1:9000\"\n";
+
+/// A real certificate of a made-up authority, so that the text is one that TLS takes.
+fn authority_pem() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let parameters = rcgen::CertificateParams::new(vec!["ca.example".to_owned()]).unwrap();
+    parameters.self_signed(&key).unwrap().pem()
+}
+
+#[test]
+fn every_supported_key_reaches_the_site() {
+    let text = format!(
+        r#"
+name = "shop"
+hosts = ["Shop.Example", "*.shop.example"]
+[[origin]]
+url = "https://o1.shop.example"
+region = "eu"
+weight = 3
+[[origin]]
+url = "http://o2.shop.example:8080"
+name = "far"
+latitude = 40.7
+longitude = -74
+backup = true
+host = "origin"
+[origins]
+host = "client"
+health = {{ path = "/healthz", interval = "5s", timeout = "2s", fall = 2, rise = 3 }}
+tls = {{ ca = """{}""" }}
+connect_timeout = "1s"
+response_timeout = "10s"
+[cache]
+consistency = "available"
+stale_if_error = "1d"
+stale_while_revalidate = "30s"
+set_cookie = "strip"
+body_max = "1 GiB"
+key = {{ query_drop = ["utm_*"] }}
+[[rule]]
+match = {{ path = "/assets/*" }}
+ttl = "30d"
+[[rule]]
+match = {{ path = ["/cart/*", "/account/*"] }}
+cache = "bypass"
+[tls]
+certificate = "auto"
+redirect_http = true
+[headers.origin.set]
+X-Edge-Auth = "word"
+[protect]
+deny = ["198.51.100.7/24", "2001:db8::1", "country:XX"]
+rate = {{ requests = "50/s", burst = 200 }}
+[steering]
+pins = {{}}
+"#,
+        authority_pem()
+    );
+    let site = parse(&text, "shop.toml").unwrap();
+    assert_eq!(site.hosts, ["shop.example".into(), "*.shop.example".into()]);
+    let (near, far) = (&site.origins[0], &site.origins[1]);
+    assert_eq!(
+        (&*near.name, near.tls, near.port, near.weight),
+        ("origin1", true, 443, 3)
+    );
+    assert_eq!(near.host_header, HostHeader::Client);
+    assert_eq!(near.health.as_ref().map(|check| check.rise), Some(3));
+    assert!(near.tls_ca.is_some());
+    assert_eq!(
+        (&*far.name, far.tls, far.port, far.backup),
+        ("far", false, 8080, true)
+    );
+    assert_eq!(far.host_header, HostHeader::Origin);
+    assert!(far.point.is_some());
+    assert_eq!(site.cache.set_cookie, SetCookie::Strip);
+    assert_eq!(site.cache.body_max_bytes, 1 << 30);
+    assert_eq!(
+        site.ruling("/cart/1"),
+        crate::config::site::Ruling {
+            ttl: None,
+            bypass: true
+        }
+    );
+    assert!(site.tls.redirect_http && site.tls.certificate.is_none());
+    assert_eq!(site.origin_headers.len(), 1);
+    assert_eq!(site.protect.deny_networks[0].to_string(), "198.51.100.0/24");
+    assert_eq!(site.protect.deny_countries, [*b"XX"]);
+    assert_eq!(
+        site.protect.rate,
+        Some(Rate {
+            per_second: 50.0,
+            burst: 200
+        })
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_line() {
+    for (text, message) in [
+        (
+            "name = \"shop\"\nhots = [\"shop.example\"]\n".to_owned(),
+            "s.toml:2: unknown key `hots`; did you mean `hosts`?",
+        ),
+        (
+            "hosts = [\"a.example\"]\n".to_owned(),
+            "s.toml:1: `name` is missing",
+        ),
+        (
+            SMALL.replace(
+                "[\"shop.example\"]",
+                "[\"shop.example\",\n\"SHOP.example\"]",
+            ),
+            "s.toml:3: the host shop.example is listed twice",
+        ),
+        (
+            SMALL.replace("shop.example", "https://shop.example"),
+            "s.toml:2: \"https://shop.example\" is not a host name; write the name only, without scheme and path",
+        ),
+        (
+            SMALL.replace("shop.example", "shop.example:80"),
+            "s.toml:2: \"shop.example:80\" is not a host name; write the name only, without a port",
+        ),
+        (
+            SMALL.replace("http://127.0.0.1:9000", "127.0.0.1:9000"),
+            "s.toml:4: \"127.0.0.1:9000\" is not a URL (relative URL without a base); write it like \"https://o1.shop.example\"",
+        ),
+        (
+            SMALL.replace("127.0.0.1:9000", "169.254.169.254"),
+            "s.toml:4: 169.254.169.254 cannot be an origin: link-local, unspecified and multicast addresses are never asked",
+        ),
+        (
+            SMALL.replace("127.0.0.1:9000", "[fe80::1]"),
+            "s.toml:4: fe80::1 cannot be an origin: link-local, unspecified and multicast addresses are never asked",
+        ),
+        (
+            SMALL.replace(":9000", ":9000/app"),
+            "s.toml:4: \"http://127.0.0.1:9000/app\": a path is not supported in an origin's URL, the client's is used; write it like \"https://o1.shop.example\"",
+        ),
+        (
+            "name = \"shop\"\nhosts = [\"shop.example\"]\n".to_owned(),
+            "s.toml:1: the site has no origin; add [[origin]] with url = \"https://…\"",
+        ),
+        (
+            format!("{SMALL}weight = 0\n"),
+            "s.toml:5: `weight` cannot be 0; write 1 to 1000000",
+        ),
+        (
+            format!("{SMALL}backup = true\n"),
+            "s.toml:5: every origin is a backup; at least one must not be",
+        ),
+        (
+            format!("{SMALL}[origins]\nhealth = {{ path = \"healthz\" }}\n"),
+            "s.toml:6: the health check's path \"healthz\" must begin with \"/\"",
+        ),
+        (
+            format!("{SMALL}[origins]\ntls = {{ client_certificate = \"shop-edge\" }}\n"),
+            "s.toml:6: `client_certificate` is not supported yet",
+        ),
+        (
+            format!("{SMALL}[cache]\nconsistency = \"strict\"\n"),
+            "s.toml:6: `consistency = \"strict\"` is not supported yet; write \"available\"",
+        ),
+        (
+            format!("{SMALL}[cache]\nset_cookie = \"stripp\"\n"),
+            "s.toml:6: `cache.set_cookie` cannot be \"stripp\"; did you mean \"strip\"?",
+        ),
+        (
+            format!("{SMALL}[[rule]]\nmatch = {{ path = \"/a\" }}\n"),
+            "s.toml:5: the rule changes nothing; give it `ttl = \"…\"` or `cache = \"bypass\"`",
+        ),
+        (
+            format!("{SMALL}[headers.origin.set]\nX-Edge-Auth = {{ secret = \"shop-edge\" }}\n"),
+            "s.toml:6: x-edge-auth: `{ secret = … }` is not supported yet; write the value as a string",
+        ),
+        (
+            format!("{SMALL}[headers.origin.set]\nVia = \"me\"\n"),
+            "s.toml:6: the field via is set by the proxy itself",
+        ),
+        (
+            format!("{SMALL}[protect]\ndeny = [\"AS64500\"]\n"),
+            "s.toml:6: \"AS64500\": networks by their AS number are not supported yet",
+        ),
+        (
+            format!("{SMALL}[protect]\nrate = {{ requests = \"fast\" }}\n"),
+            "s.toml:6: `protect.rate.requests`: \"fast\" is not a rate; write it like \"50/s\" or \"600/m\"",
+        ),
+        (
+            format!("{SMALL}[steering]\npins = {{ eu = \"lon1\" }}\n"),
+            "s.toml:6: `steering.pins` is not supported yet",
+        ),
+    ] {
+        assert_eq!(
+            parse(&text, "s.toml").unwrap_err().to_string(),
+            message,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn serve_takes_a_port_for_an_origin() {
+    let site = any_host(&["3000".to_owned(), "https://o.example".to_owned()]).unwrap();
+    assert!(site.any_host);
+    assert_eq!(
+        (&*site.origins[0].host, site.origins[0].port),
+        ("127.0.0.1", 3000)
+    );
+    assert_eq!((site.origins[1].tls, site.origins[1].port), (true, 443));
+    let error = any_host(&["o.example".to_owned()]).unwrap_err().to_string();
+    assert!(
+        error.starts_with("--origin: \"o.example\" is not a URL"),
+        "{error}"
+    );
+}
