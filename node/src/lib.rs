@@ -1,5 +1,6 @@
 //! The Nearside program. The only crate with policy in it; the leaves (`geo`, `cache-store`, `cluster`) hold mechanism.
 
+pub mod app;
 pub mod config;
 pub mod exchange;
 pub mod view;

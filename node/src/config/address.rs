@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 /// An address and port; the error says what it should look like.
-pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!(
             "\"{text}\" is not an address with a port; write it like \"0.0.0.0:8080\" or \"[::]:8080\""

@@ -19,6 +19,5 @@ pub mod site_file;
 pub mod zone;
 pub mod zone_file;
 
-pub(crate) use address::socket_address;
 pub use error::ConfigError;
 pub use nearest::nearest;

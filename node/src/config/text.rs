@@ -1,6 +1,6 @@
 //! One TOML text with its name: parsing, and the line of a key, so that whatever is wrong can be pointed at.
 
-use std::fmt::Write as _;
+use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
@@ -29,8 +29,15 @@ impl<'a> Text<'a> {
     /// The text as `T`, or the first thing that is wrong with it.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(self.text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            let (what, hint) = explain(error.message(), &self.key_at(offset));
+            // What is wrong with the file as a whole points at nothing, or at its beginning.
+            let span = error.span().unwrap_or_default();
+            let key = if span.is_empty() || span.end >= self.text.len() {
+                String::new()
+            } else {
+                self.key_at(&span)
+            };
+            let offset = span.start;
+            let (what, hint) = explain(error.message(), &key);
             ConfigError {
                 file: self.name.to_owned(),
                 line: Some(self.line(offset)),
@@ -98,31 +105,34 @@ impl<'a> Text<'a> {
         offset
     }
 
-    /// The dotted key whose value holds `offset`; empty at the top.
-    fn key_at(&self, offset: usize) -> String {
-        fn descend(value: &DeValue<'_>, offset: usize, path: &mut String) {
+    /// The dotted key that `span` points at, itself or within its value; empty when it means the whole file.
+    fn key_at(&self, span: &Range<usize>) -> String {
+        fn holds(outer: Range<usize>, inner: &Range<usize>) -> bool {
+            outer.contains(&inner.start) && inner.end <= outer.end
+        }
+        fn descend(value: &DeValue<'_>, span: &Range<usize>, path: &mut String) {
             match value {
-                DeValue::Table(table) => table_at(table, offset, path),
+                DeValue::Table(table) => table_at(table, span, path),
                 DeValue::Array(list) => {
-                    let inner = list.iter().find(|value| value.span().contains(&offset));
-                    if let Some(inner) = inner {
-                        descend(inner.get_ref(), offset, path);
+                    for value in list.iter().filter(|value| holds(value.span(), span)) {
+                        descend(value.get_ref(), span, path);
                     }
                 }
                 _ => {}
             }
         }
-        fn table_at(table: &DeTable<'_>, offset: usize, path: &mut String) {
+        fn table_at(table: &DeTable<'_>, span: &Range<usize>, path: &mut String) {
             // The span of a table that was opened by a header is the header's line only, so its keys are asked too.
-            for (key, value) in table.iter() {
+            for (key, value) in table {
                 let before = path.len();
                 if before > 0 {
                     path.push('.');
                 }
                 path.push_str(key.get_ref());
                 let here = path.len();
-                descend(value.get_ref(), offset, path);
-                if path.len() > here || value.span().contains(&offset) {
+                descend(value.get_ref(), span, path);
+                let pointed_at = holds(key.span(), span) || holds(value.span(), span);
+                if path.len() > here || pointed_at {
                     return;
                 }
                 path.truncate(before);
@@ -130,7 +140,7 @@ impl<'a> Text<'a> {
         }
         let mut path = String::new();
         if let Ok(table) = DeTable::parse(self.text) {
-            table_at(table.get_ref(), offset, &mut path);
+            table_at(table.get_ref(), span, &mut path);
         }
         path
     }
@@ -148,10 +158,13 @@ pub(super) fn explain(message: &str, key: &str) -> (String, Option<String>) {
         "unknown field " => {
             let name = parts.next().unwrap_or_default();
             let known: Vec<&str> = parts.skip(1).step_by(2).collect();
-            let mut what = format!("unknown key `{name}`");
-            if !key.is_empty() && key != name && !key.ends_with(&format!(".{name}")) {
-                let _ = write!(what, " in `{key}`");
-            }
+            // The key itself is what is pointed at, except where the message came without a place.
+            let section = key.strip_suffix(name).unwrap_or(key).trim_end_matches('.');
+            let what = if section.is_empty() {
+                format!("unknown key `{name}`")
+            } else {
+                format!("unknown key `{name}` in `{section}`")
+            };
             let hint = match nearest(name, known.iter().copied()) {
                 Some(meant) => Some(format!("did you mean `{meant}`?")),
                 None if known.is_empty() => None,
