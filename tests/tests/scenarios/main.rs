@@ -1,0 +1,1 @@
+//! What the product promises, as scenarios: real nodes, real bytes, sentence names.
