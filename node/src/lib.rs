@@ -1,6 +1,8 @@
 //! The Nearside program. The only crate with policy in it; the leaves (`geo`, `cache-store`, `cluster`) hold mechanism.
 
+pub mod admin;
 pub mod app;
 pub mod config;
 pub mod exchange;
+pub mod observe;
 pub mod view;

@@ -69,3 +69,14 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
             format!("\"{text}\" is not a network; write it like \"198.51.100.0/24\" or \"2001:db8::/32\"")
         })
 }
+
+/// An address, or a network whose first address stands for it (`198.51.100.0/24`, as resolvers send it).
+///
+/// # Errors
+/// What one looks like.
+pub fn client_address(text: &str) -> Result<IpAddr, String> {
+    let network = text.parse::<IpNet>().map(|network| network.network());
+    text.parse::<IpAddr>().or(network).map_err(|_| {
+        format!("\"{text}\" is not an address; write it like \"198.51.100.7\", \"2001:db8::7\" or \"198.51.100.0/24\"")
+    })
+}

@@ -1,0 +1,27 @@
+//! The admin API: what operators ask a node and tell the cluster, over HTTP on a Unix socket (and, with a token, on a
+//! loopback port).
+//!
+//! [`Control`] is the API without HTTP; `routes` gives it paths, `guard` decides who may ask, [`Server`] owns the
+//! sockets. The answers in [`api`] are shared with the command line, which is the API's first user. Nothing here
+//! reaches into the store or the proxy: a change is proposed to the cluster, and a purge is such a change.
+
+pub mod api;
+mod clash;
+mod control;
+mod documents;
+mod error;
+mod guard;
+mod purge;
+mod readiness;
+mod routes;
+mod server;
+mod socket;
+mod steer;
+
+pub use control::{Control, Parts};
+pub use error::AdminError;
+pub use readiness::{Phase, Readiness};
+pub use server::{ServeError, Server, Sockets, bind_metrics, serve, serve_metrics};
+
+#[cfg(test)]
+mod tests;

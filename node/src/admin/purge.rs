@@ -1,0 +1,96 @@
+//! Purges: a URL or a site → a change of the cluster, and who has applied it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use nearside_cluster::{Change, Purge, PurgeScope};
+
+use super::api::{Outcome, PurgeRequest, Purged};
+use super::control::{Control, author, named};
+use super::error::AdminError;
+use crate::config::site::Site;
+
+impl Control {
+    /// Makes older entries unusable, everywhere.
+    pub(super) async fn purge(&self, request: PurgeRequest) -> Result<Purged, AdminError> {
+        let (site, url) = match (&request.url, &request.site) {
+            (Some(url), None) => {
+                let (site, identity) = self.identity(url)?;
+                (site.name.to_string(), Some(identity))
+            }
+            (None, Some(site)) => (site.clone(), None),
+            _ => {
+                return Err(AdminError::Malformed(
+                    "a purge names either a `url` or a `site`".to_owned(),
+                ));
+            }
+        };
+        let submitted = Instant::now();
+        let committed = self
+            .parts
+            .cluster
+            .propose(Change::Purged(Purge {
+                site: site.clone(),
+                scope: match &url {
+                    Some(identity) => PurgeScope::Url(identity.clone()),
+                    None => PurgeScope::All,
+                },
+                soft: request.soft,
+                author: author(request.options.author.clone()),
+            }))
+            .await?;
+        let committed_ms = submitted.elapsed().as_secs_f64() * 1e3;
+        let receipts = self.receipts(&committed, &request.options).await;
+        Ok(Purged {
+            index: committed.index,
+            site,
+            url,
+            soft: request.soft,
+            committed_ms: (committed_ms * 100.0).round() / 100.0,
+            missing: named(&receipts, Outcome::Missing),
+            down: named(&receipts, Outcome::Down),
+            receipts,
+        })
+    }
+
+    /// The site a URL belongs to, and what purges match its entries by. The proxy owns how a URL is normalised.
+    fn identity(&self, url: &str) -> Result<(Arc<Site>, String), AdminError> {
+        let malformed = || {
+            AdminError::Malformed(format!(
+                "\"{url}\" is not a URL; write it like \"https://shop.example/path?query\""
+            ))
+        };
+        let view = self.parts.views.load();
+        let host = host_of(url).ok_or_else(malformed)?;
+        let site = view.site(&host).ok_or_else(|| {
+            AdminError::Unknown(format!(
+                "no site has the host {host}; see `nearside site list`"
+            ))
+        })?;
+        let identity = identity_of_url(url).ok_or_else(malformed)?;
+        Ok((Arc::clone(site), identity))
+    }
+}
+
+fn host_of(url: &str) -> Option<String> {
+    parsed(url)?.host_str().map(str::to_owned)
+}
+
+fn identity_of_url(url: &str) -> Option<String> {
+    let url = parsed(url)?;
+    let query = url.query().map(|query| format!("?{query}"));
+    Some(format!(
+        "{}{}{}",
+        url.host_str()?,
+        url.path(),
+        query.unwrap_or_default()
+    ))
+}
+
+fn parsed(url: &str) -> Option<url::Url> {
+    if url.contains("://") {
+        url::Url::parse(url).ok()
+    } else {
+        url::Url::parse(&format!("http://{url}")).ok()
+    }
+}

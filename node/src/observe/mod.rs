@@ -1,0 +1,6 @@
+//! What an operator sees of a running node: metrics, the system log, and (owned by the proxy) the access log.
+
+mod metrics;
+pub mod system_log;
+
+pub use metrics::{EXPOSITION, Metrics, Sample, Value};
