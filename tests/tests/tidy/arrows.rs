@@ -46,7 +46,11 @@ const PLACES: [(&str, &str, &[&str]); 7] = [
         r"\bhickory_resolver\b",
         &["node/src/upstream/"],
     ),
-    ("hickory_proto", r"\bhickory_proto\b", &["node/src/dns/"]),
+    (
+        "hickory_proto",
+        r"\bhickory_proto\b",
+        &["node/src/dns/", "node/src/cli/demo/"],
+    ),
 ];
 
 /// One file per store: the crates that own a RocksDB.
