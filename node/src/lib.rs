@@ -5,5 +5,8 @@ pub mod app;
 pub mod config;
 pub mod dns;
 pub mod exchange;
+pub mod listen;
 pub mod observe;
+pub mod protect;
+pub mod upstream;
 pub mod view;

@@ -1,0 +1,90 @@
+//! A request's content as it comes from the client, with its two bounds.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use crate::exchange::BodyError;
+
+/// Content that ends with an error when it grows past its limit, or when no piece comes for too long.
+///
+/// The timer is made when a piece is first waited for: content that came with the head never needs one.
+pub(super) struct ClientBody {
+    inner: Incoming,
+    left_bytes: u64,
+    limit_bytes: u64,
+    progress_timeout: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
+}
+
+impl ClientBody {
+    pub(super) fn new(inner: Incoming, limit_bytes: u64, progress_timeout: Duration) -> Self {
+        Self {
+            inner,
+            left_bytes: limit_bytes,
+            limit_bytes,
+            progress_timeout,
+            waiting: None,
+            is_waiting: false,
+        }
+    }
+
+    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = Instant::now() + self.progress_timeout;
+        let sleep = self
+            .waiting
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if !self.is_waiting {
+            sleep.as_mut().reset(deadline);
+            self.is_waiting = true;
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
+
+impl http_body::Body for ClientBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if polled.is_pending() {
+            ready!(this.poll_too_slow(cx));
+            return Poll::Ready(Some(Err(BodyError::TooSlow)));
+        }
+        this.is_waiting = false;
+        let Some(frame) = ready!(polled) else {
+            return Poll::Ready(None);
+        };
+        let frame = frame.map_err(|error| BodyError::Client(error.to_string()))?;
+        if let Some(data) = frame.data_ref() {
+            match this.left_bytes.checked_sub(data.len() as u64) {
+                Some(left) => this.left_bytes = left,
+                None => {
+                    return Poll::Ready(Some(Err(BodyError::TooLarge {
+                        limit_bytes: this.limit_bytes,
+                    })));
+                }
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,287 @@
+//! One connection, from accept to close.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::address::trusted;
+use super::guard::{HeadGuard, WriteGuard};
+use super::head::HeadScan;
+use super::pulse::{Cut, Patience, Pulse};
+use super::serve::Core;
+use super::service::{Line, Reply, answer};
+use crate::exchange::{Client, Handle};
+
+/// How long a connection may take to say goodbye after it was idle for too long.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// HTTP/2: content in flight per stream and per connection, both ways.
+const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+const H2_FRAME_BYTES: u32 = 16 * 1024;
+const H2_SEND_BUFFER_BYTES: usize = 256 * 1024;
+const H2_HEADER_TABLE_BYTES: u32 = 4096;
+
+/// Runs tasks of HTTP/2 streams on the core of their connection.
+#[derive(Clone, Copy, Debug)]
+struct OnThisCore;
+
+impl<F: Future + 'static> Executor<F> for OnThisCore
+where
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        // Owned by its connection: hyper ends a stream's task when the connection goes.
+        drop(tokio::task::spawn_local(future));
+    }
+}
+
+/// Serves a plain connection until it ends.
+pub(super) async fn plain<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, socket: SocketAddr) {
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let pulse = new_pulse(&core);
+    let client = Client {
+        address: socket.ip().to_canonical(),
+        socket,
+        local,
+        tls: false,
+        server_name: None,
+    };
+    let stream = WriteGuard::new(stream, Rc::clone(&pulse));
+    http1(&core, stream, client, pulse).await;
+}
+
+/// Serves a TLS connection: handshake, then the protocol that ALPN chose.
+pub(super) async fn tls<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, socket: SocketAddr) {
+    let (Ok(local), Some(acceptor)) = (stream.local_addr(), core.tls.clone()) else {
+        return;
+    };
+    let pulse = new_pulse(&core);
+    let stream = WriteGuard::new(stream, Rc::clone(&pulse));
+    let handshake = tokio::time::timeout(core.limits.head_timeout, acceptor.accept(stream));
+    let stream = match handshake.await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "tls handshake failed");
+            core.metrics.handshake_failed.inc();
+            return;
+        }
+        Err(_) => {
+            core.metrics.handshake_slow.inc();
+            return;
+        }
+    };
+    let session = stream.get_ref().1;
+    let h2 = session.alpn_protocol() == Some(b"h2");
+    let client = Client {
+        address: socket.ip().to_canonical(),
+        socket,
+        local,
+        tls: true,
+        server_name: session
+            .server_name()
+            .map(|name| name.to_ascii_lowercase().into()),
+    };
+    if h2 {
+        http2(&core, stream, client, pulse).await;
+    } else {
+        http1(&core, stream, client, pulse).await;
+    }
+}
+
+fn new_pulse<H>(core: &Core<H>) -> Rc<Pulse> {
+    Rc::new(Pulse::new(
+        Patience {
+            head: core.limits.head_timeout,
+            idle: core.limits.idle_timeout,
+            progress: core.limits.progress_timeout,
+        },
+        core.limits.h2_resets,
+    ))
+}
+
+fn line<H: Handle>(
+    core: &Rc<Core<H>>,
+    client: Client,
+    pulse: Rc<Pulse>,
+    scan: Option<Rc<HeadScan>>,
+) -> Rc<Line<H>> {
+    let behind = trusted(&core.trusted_proxies, client.address);
+    Rc::new(Line {
+        handler: Arc::clone(&core.handler),
+        client: Arc::new(client),
+        pulse,
+        scan,
+        proxies: behind.then(|| Rc::clone(&core.trusted_proxies)),
+        limits: Rc::clone(&core.limits),
+        metrics: Arc::clone(&core.metrics),
+    })
+}
+
+async fn http1<H: Handle, S>(core: &Rc<Core<H>>, stream: S, client: Client, pulse: Rc<Pulse>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let scan = Rc::new(HeadScan::default());
+    let stream = HeadGuard::new(stream, Rc::clone(&pulse), Rc::clone(&scan));
+    let line = line(core, client, Rc::clone(&pulse), Some(scan));
+    let service = service_fn(move |request| answer(Rc::clone(&line), request));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // The pulse times heads and idleness, with one timer per connection in place of one per request.
+        .header_read_timeout(None)
+        .half_close(false)
+        .keep_alive(!core.draining.get())
+        .max_header_size(core.limits.header_bytes);
+    // hyper's own default is this number, parsed on the stack; any other costs an allocation per request.
+    if core.limits.header_fields != 100 {
+        builder.max_headers(core.limits.header_fields);
+    }
+    drive(
+        core,
+        builder.serve_connection(TokioIo::new(stream), service),
+        pulse,
+    )
+    .await;
+}
+
+async fn http2<H: Handle, S>(core: &Rc<Core<H>>, stream: S, client: Client, pulse: Rc<Pulse>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let line = line(core, client, Rc::clone(&pulse), None);
+    let service = service_fn(move |request| answer(Rc::clone(&line), request));
+    let mut builder = http2::Builder::new(OnThisCore);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(core.limits.h2_streams)
+        .max_pending_accept_reset_streams(core.limits.h2_resets)
+        .max_local_error_reset_streams(core.limits.h2_resets)
+        .max_header_list_size(u32::try_from(core.limits.header_bytes).unwrap_or(u32::MAX))
+        .max_frame_size(H2_FRAME_BYTES)
+        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(H2_SEND_BUFFER_BYTES)
+        .header_table_size(H2_HEADER_TABLE_BYTES);
+    drive(
+        core,
+        builder.serve_connection(TokioIo::new(stream), service),
+        pulse,
+    )
+    .await;
+}
+
+/// A connection of either protocol.
+trait Conversation: Future<Output = hyper::Result<()>> {
+    fn goodbye(self: Pin<&mut Self>);
+}
+
+impl<I, S> Conversation for http1::Connection<I, S>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = Reply>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    fn goodbye(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S, E> Conversation for http2::Connection<I, S, E>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = Reply>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, Reply>,
+{
+    fn goodbye(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Polls a connection to its end, against the pulse's deadline and the core's drain.
+async fn drive<H, C: Conversation>(core: &Rc<Core<H>>, conversation: C, pulse: Rc<Pulse>) {
+    let mut conversation = pin!(conversation);
+    let _woken_by_drain = core.register().await;
+    let mut armed = pulse.deadline().map_or_else(far, |(at, _)| at);
+    let mut timer = pin!(tokio::time::sleep_until(armed.into()));
+    let mut parting = false;
+    let mut farewell_by = None;
+    let ended = poll_fn(|cx| {
+        if core.draining.get() && !parting {
+            parting = true;
+            conversation.as_mut().goodbye();
+        }
+        if let Poll::Ready(result) = conversation.as_mut().poll(cx) {
+            return Poll::Ready(Ok(result));
+        }
+        loop {
+            let deadline = match (pulse.deadline(), farewell_by) {
+                (Some((_, Cut::Idle)), Some(by)) => Some((by, Cut::Idle)),
+                (deadline, _) => deadline,
+            };
+            // The timer moves only when the deadline comes nearer, or when it fired too early. So a request costs
+            // neither a timer nor, here, a look at the clock.
+            if let Some((at, _)) = deadline
+                && at < armed
+            {
+                armed = at;
+                timer.as_mut().reset(at.into());
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            match deadline {
+                Some((at, cut)) if at <= Instant::now() => {
+                    if cut != Cut::Idle || farewell_by.is_some() {
+                        return Poll::Ready(Err(cut));
+                    }
+                    // Idle is no offence: say goodbye (HTTP/2: GOAWAY), with a moment for it to arrive.
+                    core.metrics.cut(Cut::Idle);
+                    parting = true;
+                    armed = Instant::now() + FAREWELL;
+                    farewell_by = Some(armed);
+                    conversation.as_mut().goodbye();
+                    if let Poll::Ready(result) = conversation.as_mut().poll(cx) {
+                        return Poll::Ready(Ok(result));
+                    }
+                }
+                Some((at, _)) => armed = at,
+                None => armed = far(),
+            }
+            timer.as_mut().reset(armed.into());
+        }
+    })
+    .await;
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if error.is_parse() => {
+            tracing::debug!(%error, "request refused by the parser");
+            core.metrics.unparsable.inc();
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "connection ended"),
+        Err(Cut::Idle) => {}
+        Err(cut) => {
+            tracing::debug!(?cut, "connection cut");
+            core.metrics.cut(cut);
+        }
+    }
+}
+
+/// No deadline: looked at again in an hour.
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}

@@ -1,0 +1,123 @@
+//! What listeners count.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::head::Refusal;
+use super::pulse::Cut;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Scheme {
+    scheme: &'static str,
+}
+
+/// Counters of `listen`, each resolved once.
+#[derive(Clone, Debug)]
+pub struct ListenMetrics {
+    /// Open now.
+    pub(super) open: Gauge,
+    /// Accepted, plain.
+    pub(super) accepted_http: Counter,
+    /// Accepted, TLS.
+    pub(super) accepted_https: Counter,
+    /// Turned away: `limits.connections`.
+    pub(super) full_total: Counter,
+    /// Turned away: `limits.connections_per_client`.
+    pub(super) full_client: Counter,
+    /// TLS handshakes that failed.
+    pub(super) handshake_failed: Counter,
+    /// TLS handshakes that did not end in time.
+    pub(super) handshake_slow: Counter,
+    /// What hyper could not parse.
+    pub(super) unparsable: Counter,
+    /// accept(2) failed: out of descriptors or memory.
+    pub(super) accept_failed: Counter,
+    malformed: Counter,
+    fields: Counter,
+    too_large: Counter,
+    tunnel: Counter,
+    slow_head: Counter,
+    slow_reader: Counter,
+    resets: Counter,
+    idle: Counter,
+}
+
+impl Default for ListenMetrics {
+    /// Counters that nobody reads (tests).
+    fn default() -> Self {
+        Self::register(&mut Registry::default())
+    }
+}
+
+impl ListenMetrics {
+    /// Registers the counters under their names.
+    pub fn register(registry: &mut Registry) -> Self {
+        let open = Gauge::default();
+        registry.register(
+            "nearside_listen_connections",
+            "Client connections open now",
+            open.clone(),
+        );
+        let accepted = Family::<Scheme, Counter>::default();
+        registry.register(
+            "nearside_listen_accepted_connections",
+            "Client connections accepted",
+            accepted.clone(),
+        );
+        let rejections = Family::<Reason, Counter>::default();
+        registry.register(
+            "nearside_listen_rejections",
+            "Connections and requests turned away or cut by a listener, by reason",
+            rejections.clone(),
+        );
+        let scheme = |scheme| accepted.get_or_create(&Scheme { scheme }).clone();
+        let reason = |reason| rejections.get_or_create(&Reason { reason }).clone();
+        Self {
+            open,
+            accepted_http: scheme("http"),
+            accepted_https: scheme("https"),
+            full_total: reason("connections"),
+            full_client: reason("connections_per_client"),
+            handshake_failed: reason("handshake_failed"),
+            handshake_slow: reason("handshake_slow"),
+            unparsable: reason("unparsable"),
+            accept_failed: reason("accept_failed"),
+            malformed: reason("malformed"),
+            fields: reason("header_fields"),
+            too_large: reason("body_too_large"),
+            tunnel: reason("connect"),
+            slow_head: reason("slow_head"),
+            slow_reader: reason("slow_reader"),
+            resets: reason("h2_resets"),
+            idle: reason("idle"),
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) {
+        match refusal {
+            Refusal::Malformed(_) => &self.malformed,
+            Refusal::TooManyFields => &self.fields,
+            Refusal::TooLarge => &self.too_large,
+            Refusal::Tunnel => &self.tunnel,
+        }
+        .inc();
+    }
+
+    pub(super) fn cut(&self, cut: Cut) {
+        match cut {
+            Cut::Idle => &self.idle,
+            Cut::Head => &self.slow_head,
+            Cut::Write => &self.slow_reader,
+            Cut::Resets => &self.resets,
+        }
+        .inc();
+    }
+}

@@ -1,0 +1,183 @@
+//! One request: from hyper's hands to the handler's and back.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, Version};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+
+use super::address::behind_proxies;
+use super::body::ClientBody;
+use super::head::{Chunked, HeadScan, Refusal, settle};
+use super::metrics::ListenMetrics;
+use super::pulse::Pulse;
+use crate::config::settings::Limits;
+use crate::exchange::{Body, BodyError, Client, Handle};
+
+/// What requests of one connection share.
+pub(super) struct Line<H> {
+    pub(super) handler: Arc<H>,
+    pub(super) client: Arc<Client>,
+    pub(super) pulse: Rc<Pulse>,
+    /// HTTP/1 only.
+    pub(super) scan: Option<Rc<HeadScan>>,
+    /// Set when the socket's peer is a trusted proxy: its word about the client is believed.
+    pub(super) proxies: Option<Rc<[IpNet]>>,
+    pub(super) limits: Rc<Limits>,
+    pub(super) metrics: Arc<ListenMetrics>,
+}
+
+/// Answers one request of a connection.
+pub(super) async fn answer<H: Handle>(
+    line: Rc<Line<H>>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    let mut ticket = Ticket::new(Rc::clone(&line.pulse), request.version() == Version::HTTP_2);
+    let mut close = false;
+    let framing = match &line.scan {
+        Some(scan) if request.headers().contains_key(TRANSFER_ENCODING) => scan.chunked(),
+        _ => Chunked::Fine,
+    };
+    let settled = match framing {
+        Chunked::Refuse => Err(Refusal::Malformed(
+            "both Content-Length and Transfer-Encoding\n",
+        )),
+        Chunked::AnswerAndClose | Chunked::Fine => {
+            close = framing == Chunked::AnswerAndClose;
+            settle(
+                &mut request,
+                line.limits.header_fields,
+                line.limits.body_bytes,
+            )
+        }
+    };
+    if let Err(refusal) = settled {
+        line.metrics.refused(refusal);
+        return Ok(refuse(refusal, request.version(), ticket));
+    }
+    let client = match &line.proxies {
+        None => Arc::clone(&line.client),
+        Some(proxies) => {
+            let socket = line.client.socket.ip().to_canonical();
+            let address = behind_proxies(proxies, socket, request.headers());
+            Arc::new(Client {
+                address,
+                ..Client::clone(&line.client)
+            })
+        }
+    };
+    let (version, head_only) = (request.version(), request.method() == Method::HEAD);
+    let request = request.map(|incoming| {
+        if incoming.is_end_stream() {
+            Body::Empty
+        } else {
+            Body::stream(ClientBody::new(
+                incoming,
+                line.limits.body_bytes,
+                line.limits.progress_timeout,
+            ))
+        }
+    });
+    let mut response = Arc::clone(&line.handler).handle(client, request).await;
+    if close && version < Version::HTTP_2 {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    ticket.whole = head_only || response.body().is_end_stream();
+    Ok(response.map(|body| Reply { body, ticket }))
+}
+
+fn refuse(refusal: Refusal, version: Version, ticket: Ticket) -> Response<Reply> {
+    let mut response = Response::new(Reply {
+        body: Body::from(refusal.text()),
+        ticket,
+    });
+    *response.status_mut() = refusal.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// An open request in the connection's pulse.
+struct Ticket {
+    pulse: Rc<Pulse>,
+    stream: u64,
+    /// HTTP/2: streams are reset and stall one by one. In HTTP/1 they do so with their connection, which its stream
+    /// notices.
+    h2: bool,
+    /// The response was handed over to its end.
+    whole: bool,
+    /// Noted in the pulse as waiting for room.
+    waiting: bool,
+}
+
+impl Ticket {
+    fn new(pulse: Rc<Pulse>, h2: bool) -> Self {
+        let stream = pulse.opened();
+        Self {
+            pulse,
+            stream,
+            h2,
+            whole: false,
+            waiting: false,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.pulse.closed(self.stream, self.whole || !self.h2);
+    }
+}
+
+/// A response's body on its way to the client: passes the pieces on as they are, and keeps the pulse.
+pub(super) struct Reply {
+    body: Body,
+    ticket: Ticket,
+}
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if this.ticket.waiting {
+            this.ticket.pulse.moving(this.ticket.stream);
+            this.ticket.waiting = false;
+        }
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(None) => this.ticket.whole = true,
+            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => this.ticket.whole = true,
+            Poll::Ready(Some(Ok(_))) if this.ticket.h2 => {
+                this.ticket.pulse.waits(this.ticket.stream);
+                this.ticket.waiting = true;
+            }
+            Poll::Ready(Some(_)) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,110 @@
+//! A response's body as it comes from an origin, with a deadline for every piece.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::pool::{Idle, Lane};
+use super::table::OriginState;
+use crate::exchange::BodyError;
+
+/// The body. At its end the connection goes back to its pool; dropped before, the connection closes.
+pub(super) struct OriginBody {
+    inner: Incoming,
+    timeout: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
+    back: Option<(Arc<Lane>, Idle)>,
+    origin: Arc<OriginState>,
+}
+
+impl OriginBody {
+    pub(super) fn new(
+        inner: Incoming,
+        timeout: Duration,
+        back: (Arc<Lane>, Idle),
+        origin: Arc<OriginState>,
+    ) -> Self {
+        Self {
+            inner,
+            timeout,
+            sleep: None,
+            is_waiting: false,
+            back: Some(back),
+            origin,
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some((lane, idle)) = self.back.take() {
+            lane.put(self.origin.id, idle);
+        }
+    }
+
+    fn broke(&mut self, why: &str) -> BodyError {
+        self.back = None;
+        self.origin.failed("body");
+        BodyError::Upstream(why.to_owned())
+    }
+
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = Instant::now() + self.timeout;
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if !self.is_waiting {
+            sleep.as_mut().reset(deadline);
+            self.is_waiting = true;
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
+
+impl http_body::Body for OriginBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if polled.is_pending() {
+            ready!(this.poll_timeout(cx));
+            let error = this.broke("no piece came in time");
+            return Poll::Ready(Some(Err(error)));
+        }
+        this.is_waiting = false;
+        match ready!(polled) {
+            Some(Ok(frame)) => {
+                if this.inner.is_end_stream() {
+                    this.give_back();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                let error = this.broke(&error.to_string());
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                this.give_back();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
