@@ -35,6 +35,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
+        help_heading = "Options of every command",
         env = "NEARSIDE_ADMIN",
         default_value = "unix:/run/nearside/admin.sock",
         hide_env_values = true,
@@ -45,13 +46,14 @@ pub struct Global {
     #[arg(
         long,
         global = true,
+        help_heading = "Options of every command",
         env = "NEARSIDE_TOKEN_FILE",
         hide_env_values = true,
         value_name = "FILE"
     )]
     pub token_file: Option<PathBuf>,
     /// Say it in JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     pub json: bool,
 }
 
