@@ -103,7 +103,6 @@ impl Got {
     /// # Panics
     /// When it does not.
     #[track_caller]
-    #[must_use]
     pub fn sound(self, path: &str) -> Self {
         if let Some(fault) = self.content_fault(path) {
             panic!("{path}: {fault}; {:?} {:?}", self.status, self.headers);

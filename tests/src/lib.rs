@@ -22,13 +22,14 @@ mod patience;
 pub mod places;
 mod process;
 mod said;
+mod synced;
 
 pub use authority::{Authority, PemFiles};
 pub use binary::{Binary, BinaryError};
 pub use content::{content, content_fault, hash};
 pub use dns::{DnsReply, DnsRequest};
 pub use http::{Got, Request};
-pub use lab::{Lab, Node, Plan, run_program};
+pub use lab::{Lab, Node, Plan, Serve, run_program, run_program_for};
 pub use link::{Link, Wire};
 pub use load::{Load, Tally};
 pub use origin::{Mode, Origin, Reply, Seen};

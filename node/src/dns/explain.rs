@@ -161,6 +161,3 @@ fn report(atlas: &Atlas, place: &Place) -> PlaceReport {
         database: database.map(|about| about.name.clone()),
     }
 }
-
-#[cfg(test)]
-mod tests;

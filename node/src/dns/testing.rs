@@ -57,10 +57,6 @@ name = "ring2"
 type = "CNAME"
 value = "ring1.edge.example.net"
 [[record]]
-name = "*.wild"
-type = "TXT"
-value = "any"
-[[record]]
 name = "deep.below"
 type = "TXT"
 value = "there"

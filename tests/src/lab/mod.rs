@@ -2,6 +2,7 @@
 
 mod node;
 mod plan;
+mod serve;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,8 +14,9 @@ use futures_util::future::join_all;
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-pub use node::{Member, Node, Status, run_program};
+pub use node::{Member, Node, Status, run_program, run_program_for};
 pub use plan::{NodePlan, Plan};
+pub use serve::Serve;
 
 use crate::{Authority, Link, Said, Wire, eventually, patience};
 
@@ -43,8 +45,9 @@ thread_local! {
     static IN_USE: RefCell<Vec<Weak<Node>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Clusters at once: each is several processes, and their clocks tick in milliseconds.
-async fn turn() -> Option<SemaphorePermit<'static>> {
+/// Clusters at once: each is several processes, and their clocks tick in milliseconds. A scenario that starts a cluster
+/// by other means waits for its turn, too.
+pub async fn turn() -> Option<SemaphorePermit<'static>> {
     static TURNS: OnceCell<Semaphore> = OnceCell::const_new();
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let turns = TURNS
@@ -60,7 +63,10 @@ impl Lab {
         static SHARED: OnceCell<Lab> = OnceCell::const_new();
         let lab = SHARED
             .get_or_init(|| async {
-                let plan = Plan::three_regions().apart(Duration::from_millis(5));
+                let plan = Plan::three_regions()
+                    .apart(Duration::from_millis(5))
+                    .certificate("web", &["web.example", "www.web.example", "other.example"])
+                    .section("[limits]\nhead_timeout = \"2s\"\nprogress_timeout = \"3s\"");
                 let lab = Self::prepare(plan, None).await;
                 lab.form().await;
                 lab

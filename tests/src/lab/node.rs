@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::plan::NodePlan;
 use crate::places::Place;
 use crate::process::{Process, Signal};
+use crate::synced::JOURNAL_VARIABLE;
 use crate::{Binary, DnsReply, DnsRequest, Got, Request, Said, eventually, patience};
 
 /// Longest run of one command.
@@ -41,6 +42,7 @@ pub struct Node {
     pub address: Ipv4Addr,
     ports: Ports,
     home: PathBuf,
+    witness: Option<PathBuf>,
     state: Mutex<Life>,
 }
 
@@ -81,13 +83,20 @@ pub struct Member {
 }
 
 impl Node {
-    pub(super) fn new(plan: &NodePlan, address: Ipv4Addr, ports: Ports, home: PathBuf) -> Self {
+    pub(super) fn new(
+        plan: &NodePlan,
+        address: Ipv4Addr,
+        ports: Ports,
+        home: PathBuf,
+        witness: Option<PathBuf>,
+    ) -> Self {
         Self {
             name: plan.name,
             place: plan.place,
             address,
             ports,
             home,
+            witness,
             state: Mutex::new(Life::default()),
         }
     }
@@ -124,6 +133,10 @@ impl Node {
         let token = self.home.join("join.token");
         if token.exists() {
             command.arg("--token-file").arg(token);
+        }
+        if let Some(witness) = &self.witness {
+            command.env("LD_PRELOAD", witness);
+            command.env(JOURNAL_VARIABLE, self.journal());
         }
         let log = || {
             let file = OpenOptions::new()
@@ -164,6 +177,21 @@ impl Node {
         if let Some(mut process) = process {
             process.kill();
         }
+    }
+
+    /// Takes from the node's `folder` (`data`, `cache`) every byte that it has never synced: what a power cut would
+    /// do. The node must be dead, and its plan witnessed. Gives how many bytes and files that were.
+    ///
+    /// # Panics
+    /// When the node lives or nobody witnessed its syncs.
+    #[must_use]
+    pub fn drop_unsynced(&self, folder: &str) -> (u64, usize) {
+        assert!(self.life().process.is_none() && self.witness.is_some());
+        crate::synced::drop_unsynced(&self.journal(), &self.home.join(folder))
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.home.join("synced")
     }
 
     /// kill -9, and a new start on the same folder.
@@ -344,7 +372,7 @@ impl Node {
 }
 
 /// The program, in an environment in which nothing steers it but its arguments.
-fn program() -> Command {
+pub(super) fn program() -> Command {
     // Looked for once: what a test run started with is what it ends with.
     static BINARY: OnceLock<Binary> = OnceLock::new();
     let binary = BINARY.get_or_init(|| Binary::find().unwrap_or_else(|error| panic!("{error}")));
@@ -363,6 +391,14 @@ fn program() -> Command {
 /// # Panics
 /// When there is no program.
 pub async fn run_program(arguments: &[&str]) -> Said {
+    run_program_for(arguments, COMMAND_DEADLINE).await
+}
+
+/// The same, for a command that takes its time.
+///
+/// # Panics
+/// When there is no program.
+pub async fn run_program_for(arguments: &[&str], deadline: Duration) -> Said {
     let mut command = tokio::process::Command::from(program());
     command
         .args(arguments)
@@ -372,7 +408,7 @@ pub async fn run_program(arguments: &[&str]) -> Said {
         .iter()
         .map(|argument| (*argument).to_owned())
         .collect();
-    match tokio::time::timeout(COMMAND_DEADLINE, command.output()).await {
+    match tokio::time::timeout(deadline, command.output()).await {
         Ok(Ok(output)) => Said {
             arguments,
             code: output.status.code(),
@@ -384,7 +420,7 @@ pub async fn run_program(arguments: &[&str]) -> Said {
             arguments,
             code: None,
             stdout: String::new(),
-            stderr: format!("no end within {COMMAND_DEADLINE:?}"),
+            stderr: format!("no end within {deadline:?}"),
         },
     }
 }

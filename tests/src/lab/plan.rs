@@ -30,6 +30,7 @@ pub struct Plan {
     certificates: Vec<(&'static str, Vec<&'static str>)>,
     sections: String,
     memory: &'static str,
+    witnessed: bool,
 }
 
 impl Plan {
@@ -96,6 +97,13 @@ impl Plan {
         self
     }
 
+    /// Every node's syncs are witnessed, so that [`Node::drop_unsynced`] knows what a power cut would take.
+    #[must_use]
+    pub fn witnessed(mut self) -> Self {
+        self.witnessed = true;
+        self
+    }
+
     pub(super) async fn build(
         self,
         folder: &Path,
@@ -114,13 +122,20 @@ impl Plan {
             })
             .collect();
         let links = self.links(&homes, network.wires()).await;
+        let witness = self.witnessed.then(|| crate::synced::build_witness(folder));
         let mut nodes = Vec::new();
         for (plan, (address, ports)) in self.nodes.iter().zip(&homes) {
             let home = folder.join(plan.name);
             std::fs::create_dir_all(&home).expect("the lab's folder can be written");
             let text = self.node_file(plan, *address, *ports, &home, &links, &files);
             std::fs::write(home.join("node.toml"), text).expect("the lab's folder can be written");
-            nodes.push(Arc::new(Node::new(plan, *address, *ports, home)));
+            nodes.push(Arc::new(Node::new(
+                plan,
+                *address,
+                *ports,
+                home,
+                witness.clone(),
+            )));
         }
         (authority, nodes, links)
     }

@@ -1,1 +1,26 @@
 //! What the product promises, as scenarios: real nodes, real bytes, sentence names.
+//!
+//! Those that only read, or change a site of their own, share one cluster ([`stage`]); those that kill, cut or pause
+//! have one each. The library of this crate is the lab they use.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a scenario's helpers are tests too; clippy exempts only the functions marked as such"
+)]
+
+mod caching;
+mod crash;
+mod demo;
+mod durability;
+mod forwarding;
+mod leader;
+mod membership;
+mod operator;
+mod origins;
+mod partition;
+mod protection;
+mod purge;
+mod serve;
+mod stage;
+mod steering;
+mod tls;
+mod validation;

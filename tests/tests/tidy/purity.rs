@@ -8,13 +8,24 @@ use crate::{caught, none};
 
 /// Folders and files whose code is a function of its arguments. `geo` opens database files in one place, named in
 /// `EXCEPT`.
-const PURE: [&str; 6] = [
+const PURE: [&str; 17] = [
     "geo/src/",
     "cluster/src/state/",
-    "cluster/src/state.rs",
     "node/src/config/site.rs",
     "node/src/config/zone.rs",
-    "node/src/view/purges.rs",
+    "node/src/config/site_file.rs",
+    "node/src/config/zone_file.rs",
+    "node/src/view/",
+    "node/src/dns/answer.rs",
+    "node/src/dns/answer/",
+    "node/src/dns/query.rs",
+    "node/src/dns/subnet.rs",
+    "node/src/proxy/cache_control.rs",
+    "node/src/proxy/conditions.rs",
+    "node/src/proxy/freshness.rs",
+    "node/src/proxy/key.rs",
+    "node/src/proxy/range.rs",
+    "node/src/proxy/vary.rs",
 ];
 
 /// Files of pure folders that are the thin place where the IO is.
