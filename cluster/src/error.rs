@@ -19,7 +19,7 @@ pub enum StartError {
     },
     /// The store cannot be opened or read.
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] crate::raft::StoreError),
     /// The identity cannot be read.
     #[error(transparent)]
     Identity(#[from] crate::identity::IdentityError),

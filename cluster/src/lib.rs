@@ -21,9 +21,9 @@ pub mod identity;
 mod liveness;
 mod observer;
 mod options;
+mod raft;
 mod state;
 mod status;
-mod store;
 mod transport;
 
 pub use cluster::Cluster;
@@ -32,10 +32,10 @@ pub use identity::{Identity, IdentityError, TokenError};
 pub use liveness::Liveness;
 pub use observer::Observer;
 pub use options::{Options, Timing};
+pub use raft::StoreError;
 pub use state::{
     Change, Command, Document, JoinToken, Machine, Marks, Member, NewDocument, NewMember, NodeId,
     Outcome, Purge, PurgeScope, Refusal, Revision, SitePurges, Stamp, State,
 };
 pub use status::{Committed, MemberStatus, Receipt, ReceiptOutcome, Role, Status};
-pub use store::StoreError;
 pub use transport::{PeerAddress, PeerKind, PeerRequest, StrangerKind, Transport, TransportError};

@@ -1,14 +1,14 @@
 //! Who is up: observations, gossiped between members and never written to the log.
+//!
+//! SWIM by `foca`: every node probes one other at a time, asks others to probe when it hears nothing, suspects, and
+//! after a while believes. Its datagrams travel as calls of the program's transport, so they need no second port and
+//! no second key, and whatever cuts the links between nodes cuts them too.
+//!
+//! A verdict counts only while this node sees a majority of the members: the few that are cut off would otherwise
+//! believe the many to be down. Without a majority the last set that was agreed with one stays.
 
-use std::collections::BTreeSet;
+mod gossip;
+mod verdict;
 
-use crate::state::NodeId;
-
-/// Which members are believed to be up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Liveness {
-    /// The members believed to be up, this node included. While the view is not trusted, the last set that was.
-    pub healthy: BTreeSet<NodeId>,
-    /// False while this node sees no majority of the members: it then distrusts its own verdicts.
-    pub trusted: bool,
-}
+pub(crate) use gossip::{Datagram, Start, gossip};
+pub use verdict::Liveness;

@@ -1,5 +1,6 @@
 //! What can be asked of the cluster, and what it answers.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,33 @@ pub enum Change {
         /// Its public part.
         id: String,
     },
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.change.name(), hex::encode(self.id))
+    }
+}
+
+impl Change {
+    /// What it is called in logs; never its content, which may be an operator's.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ClusterMade { .. } => "cluster made",
+            Self::MemberJoined { .. } => "member joined",
+            Self::MemberUpdated { .. } => "member updated",
+            Self::MemberRemoved { .. } => "member removed",
+            Self::DrainSet { .. } => "drain set",
+            Self::SitesApplied { .. } => "sites applied",
+            Self::SiteRemoved { .. } => "site removed",
+            Self::ZonesApplied { .. } => "zones applied",
+            Self::ZoneRemoved { .. } => "zone removed",
+            Self::Purged(_) => "purged",
+            Self::JoinTokenMade(_) => "join token made",
+            Self::JoinTokenRevoked { .. } => "join token revoked",
+        }
+    }
 }
 
 /// A document to set.

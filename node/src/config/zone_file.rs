@@ -96,15 +96,18 @@ fn one_record(
     source: &Text<'_>,
 ) -> Result<ZoneRecord, ConfigError> {
     let at = |key: &str| format!("record.{index}.{key}");
-    let name = if raw.name == "@" {
-        "@".to_owned()
-    } else {
-        let owner = raw.name.strip_prefix("*.").unwrap_or(&raw.name);
-        if owner.len() != raw.name.len() || raw.name == "*" {
-            let what = "wildcard records are not supported yet";
-            return Err(source.wrong(&at("name"), what));
+    let name = match raw.name.as_str() {
+        // The apex, or every name that is not there (RFC 4592).
+        "@" | "*" => raw.name.clone(),
+        name => {
+            let (star, owner) = match name.strip_prefix("*.") {
+                Some(owner) => ("*.", owner),
+                None => ("", name),
+            };
+            let owner =
+                address::host_name(owner).map_err(|what| source.wrong(&at("name"), what))?;
+            format!("{star}{owner}")
         }
-        address::host_name(owner).map_err(|what| source.wrong(&at("name"), what))?
     };
     let value = raw.value.as_str();
     let wrong = |what: String| source.wrong(&at("value"), what);

@@ -161,3 +161,6 @@ fn report(atlas: &Atlas, place: &Place) -> PlaceReport {
         database: database.map(|about| about.name.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,10 @@ name = "ring2"
 type = "CNAME"
 value = "ring1.edge.example.net"
 [[record]]
+name = "*.wild"
+type = "TXT"
+value = "any"
+[[record]]
 name = "deep.below"
 type = "TXT"
 value = "there"

@@ -92,6 +92,13 @@ fn what_the_operator_wrote_is_answered_as_written() {
         ok,
         &["alias.edge.example.net. 60 IN CNAME pool.edge.example.net."],
     );
+    // RFC 4592: names below the star's parent that are not there, however deep, and not the parent itself.
+    for name in ["a.wild.edge.example.net.", "b.a.wild.edge.example.net."] {
+        let answer = format!("{name} 60 IN TXT any");
+        check(&ask(name, TXT), ok, &[&answer]);
+        check(&ask(name, A), ok, &[]);
+    }
+    check(&ask("wild.edge.example.net.", TXT), ok, &[]);
     // RFC 8482.
     check(
         &ask("edge.example.net.", ANY),

@@ -1,0 +1,50 @@
+//! `nearside config`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::arguments::Global;
+use super::failure::Failure;
+use super::output;
+use crate::config::node_file;
+
+/// Verbs of `config`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the node file with every key, its default and what it means
+    Default,
+    /// Check a node file, with this environment over it
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+pub(super) fn run(command: Command, global: &Global) -> anyhow::Result<()> {
+    match command {
+        Command::Default => output::text(node_file::DEFAULT),
+        Command::Check { file } => {
+            let settings = node_file::load(&file).map_err(Failure::from)?;
+            let files = settings.certificates.values();
+            let files = files.flat_map(|certificate| [&certificate.chain, &certificate.key]);
+            let files = files.chain(&settings.geo_databases);
+            for needed in files.chain(&settings.admin_token_file) {
+                std::fs::File::open(needed).map_err(|error| {
+                    let (file, needed) = (file.display(), needed.display());
+                    Failure::failed(format!("{file}: {needed} cannot be read: {error}"))
+                })?;
+            }
+            if global.json {
+                let right = serde_json::json!({ "node": settings.name, "region": settings.region });
+                return output::json(&right);
+            }
+            output::line(&format!(
+                "{}: right, for the node {} in the region {}",
+                file.display(),
+                settings.name,
+                settings.region
+            ))
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! How a command fails: one line, and the exit code that goes with it.
+
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+
+/// A failure with words for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// It was tried, and failed.
+    #[error("{0}")]
+    Failed(String),
+    /// It makes no sense as typed.
+    #[error("{0}")]
+    Usage(String),
+    /// Everything is said already; only the exit code is left.
+    #[error("")]
+    Silent,
+}
+
+impl Failure {
+    pub(super) fn failed(text: impl Into<String>) -> anyhow::Error {
+        Self::Failed(text.into()).into()
+    }
+
+    pub(super) fn usage(text: impl Into<String>) -> anyhow::Error {
+        Self::Usage(text.into()).into()
+    }
+}
+
+/// Says what went wrong, on one line, and gives the exit code.
+pub(super) fn report(error: &anyhow::Error) -> ExitCode {
+    if error
+        .downcast_ref::<std::io::Error>()
+        .map(std::io::Error::kind)
+        == Some(std::io::ErrorKind::BrokenPipe)
+    {
+        // Whoever read our output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let code = match error.downcast_ref::<Failure>() {
+        Some(Failure::Silent) => return ExitCode::from(1),
+        Some(Failure::Usage(_)) => 2,
+        Some(Failure::Failed(_)) | None => 1,
+    };
+    let text = format!("{error:#}");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    eprintln!("nearside: {}", lines.join(" "));
+    ExitCode::from(code)
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

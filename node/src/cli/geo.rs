@@ -1,0 +1,74 @@
+//! `nearside geo`.
+
+use clap::Subcommand;
+use nearside_geo::Atlas;
+
+use super::arguments::Global;
+use super::client::{Client, segment};
+use super::failure::Failure;
+use super::output;
+use crate::admin::api::{GeoAnswer, Location};
+
+/// Verbs of `geo`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say where an address is, as far as the node's databases know
+    Lookup {
+        /// The address, or a network
+        address: String,
+        /// Ask the database in this program, and no node
+        #[arg(long)]
+        embedded: bool,
+    },
+}
+
+pub(super) async fn run(command: Command, global: &Global) -> anyhow::Result<()> {
+    let Command::Lookup {
+        address,
+        embedded: no_node,
+    } = command;
+    let answer = if no_node {
+        let ip = crate::config::client_address(&address).map_err(Failure::Failed)?;
+        let atlas = embedded()?;
+        GeoAnswer {
+            place: Location::from(&atlas.locate(ip)),
+            address,
+            databases: atlas.description(),
+        }
+    } else {
+        let path = format!("/api/v1/geo?address={}", segment(&address));
+        Client::new(global)?.get(&path).await?
+    };
+    if global.json {
+        return output::json(&answer);
+    }
+    output::text(&format!(
+        "{} is {}\nas {} is; asked: {}\n",
+        answer.address,
+        place(&answer.place),
+        answer.place.network,
+        answer.databases
+    ))
+}
+
+/// The databases in this program.
+pub(super) fn embedded() -> anyhow::Result<Atlas> {
+    Atlas::embedded().map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// A place on one line: `in GB, 51.50 -0.10 (by country, ±200 km)`.
+pub(super) fn place(place: &Location) -> String {
+    let mut parts = Vec::new();
+    if let Some(country) = &place.country {
+        parts.push(format!("in {country}"));
+    }
+    if let (Some(latitude), Some(longitude)) = (place.latitude, place.longitude) {
+        parts.push(format!("{latitude:.2} {longitude:.2}"));
+    }
+    let accuracy = place.accuracy_km.map(|km| format!(", ±{km:.0} km"));
+    let accuracy = accuracy.unwrap_or_default();
+    if parts.is_empty() {
+        return format!("nowhere known ({}{accuracy})", place.source);
+    }
+    format!("{} ({}{accuracy})", parts.join(", "), place.source)
+}

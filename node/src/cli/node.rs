@@ -1,0 +1,27 @@
+//! `nearside node`: a node of a cluster.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::arguments::Global;
+use super::failure::Failure;
+use crate::config::node_file;
+
+/// Arguments of `node`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The node file; `nearside config default` prints one to start from
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+pub(super) async fn run(arguments: Arguments, global: &Global) -> anyhow::Result<()> {
+    let settings = node_file::load(&arguments.config).map_err(Failure::from)?;
+    let token = match &global.token_file {
+        Some(file) => Some(super::client::token(file)?),
+        None => None,
+    };
+    crate::observe::system_log::start(&settings.log.level)?;
+    crate::app::node(settings, token).await
+}
