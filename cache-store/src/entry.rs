@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::chunk::CHUNK_BYTES;
+use crate::disk::EntryRecord;
 use crate::key::{FillId, Key};
 use crate::meta::Meta;
-use crate::read::BodyReader;
+use crate::read::{BodyReader, DiskBody};
 
 /// Heap bytes of one piece beyond its bytes: the `Bytes` in the slice, its shared header, the allocator's share.
 const PIECE_OVERHEAD_BYTES: usize = size_of::<Bytes>() + 48;
@@ -19,6 +21,8 @@ const SLOT_OVERHEAD_BYTES: usize = 128;
 pub(crate) enum Stored {
     /// In memory, whole.
     Memory(Arc<[Bytes]>),
+    /// On disk, to be read chunk by chunk.
+    Disk(Arc<DiskBody>),
 }
 
 /// A stored response. Immutable: freshening makes a new one that shares the body.
@@ -47,6 +51,7 @@ impl<M: Meta> Entry<M> {
                 .iter()
                 .map(|piece| piece.len() + crate::chunk::HEADER_BYTES + PIECE_OVERHEAD_BYTES)
                 .sum(),
+            Stored::Disk(_) => size_of::<DiskBody>(),
         };
         let weight = size_of::<Self>()
             + size_of::<M>()
@@ -112,6 +117,7 @@ impl<M: Meta> Entry<M> {
     pub fn body(&self) -> Option<&[Bytes]> {
         match &self.body {
             Stored::Memory(pieces) => Some(pieces),
+            Stored::Disk(_) => None,
         }
     }
 
@@ -123,6 +129,7 @@ impl<M: Meta> Entry<M> {
         let range = range.start.min(end)..end;
         match &self.body {
             Stored::Memory(pieces) => BodyReader::memory(pieces.clone(), range),
+            Stored::Disk(body) => BodyReader::disk(body.clone(), range),
         }
     }
 
@@ -132,8 +139,27 @@ impl<M: Meta> Entry<M> {
         self.weight
     }
 
-    pub(crate) fn stored(&self) -> &Stored {
-        &self.body
+    /// True when a reader has found that the body is not what it should be.
+    pub(crate) fn is_broken(&self) -> bool {
+        match &self.body {
+            Stored::Memory(_) => false,
+            Stored::Disk(body) => body.is_broken(),
+        }
+    }
+
+    /// The record of this entry on disk.
+    pub(crate) fn record(&self) -> Vec<u8> {
+        EntryRecord {
+            fill: self.fill,
+            tag: self.tag,
+            length: self.length,
+            chunk_bytes: match &self.body {
+                Stored::Memory(_) => CHUNK_BYTES as u32,
+                Stored::Disk(body) => body.chunk_bytes(),
+            },
+            meta: self.meta.encode(),
+        }
+        .encode(&self.key)
     }
 
     pub(crate) fn fill(&self) -> FillId {

@@ -91,8 +91,19 @@ impl FillId {
         Self(id)
     }
 
+    /// The smallest name of the same second.
+    pub(crate) fn second(&self) -> Self {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&self.0[..4]);
+        Self(id)
+    }
+
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        Some(Self(bytes.try_into().ok()?))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {

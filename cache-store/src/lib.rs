@@ -9,9 +9,11 @@
 //! * [`chunk`]: bodies in pieces with checksums; [`entry`]: a stored response; [`read`]: its body, whole or in part.
 //! * [`memory`]: the tier that hits are served from.
 //! * [`fill`]: one writer, many followers.
+//! * [`disk`]: the tier that survives: RocksDB behind the store's own threads.
 //! * [`store`]: the face; [`options`]: its bounds and how they are shared out; [`stats`]: what it counts.
 
 mod chunk;
+mod disk;
 mod entry;
 mod fill;
 mod key;

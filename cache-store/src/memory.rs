@@ -19,8 +19,8 @@ use crate::meta::Meta;
 /// Bytes that a directory record costs besides its key and content.
 const DIRECTORY_OVERHEAD_BYTES: usize = 192;
 
-/// No more shards than this: each must hold several of the largest bodies.
-const SHARDS_MAX: usize = 32;
+/// Each shard holds at least this many of the largest bodies.
+const LARGEST_PER_SHARD: u64 = 4;
 
 /// A directory as the memory tier keeps it; no content means that there is known to be none on disk.
 #[derive(Debug)]
@@ -110,11 +110,16 @@ pub(crate) struct Memory<M: Meta> {
 }
 
 impl<M: Meta> Memory<M> {
-    pub(crate) fn new(bytes_max: u64) -> Self {
+    pub(crate) fn new(bytes_max: u64, whole_max_bytes: u64) -> Self {
         let evictions = Evictions::default();
         let cores = std::thread::available_parallelism().map_or(4, std::num::NonZero::get);
+        let shards = (cores as u64 * 4)
+            .min(bytes_max / (LARGEST_PER_SHARD * whole_max_bytes).max(1))
+            .max(1);
+        // quick_cache rounds up to a power of two.
+        let shards = 1 << shards.ilog2();
         let options = OptionsBuilder::new()
-            .shards((cores * 4).next_power_of_two().min(SHARDS_MAX))
+            .shards(shards)
             // Only the ghost list and the first tables are sized by it: 16 KiB is a small mean body.
             .estimated_items_capacity(
                 usize::try_from(bytes_max / (16 << 10))
@@ -132,7 +137,9 @@ impl<M: Meta> Memory<M> {
 
     pub(crate) fn entry(&self, key: &Key) -> Option<Arc<Entry<M>>> {
         match self.cache.get(&key.hash())? {
-            Slot::Entry(entry) if entry.key().whole() == key.whole() => Some(entry),
+            Slot::Entry(entry) if entry.key().whole() == key.whole() && !entry.is_broken() => {
+                Some(entry)
+            }
             _ => None,
         }
     }
@@ -153,11 +160,15 @@ impl<M: Meta> Memory<M> {
         );
     }
 
-    /// Puts an entry in the place of this very one, or where there is none; another one that has come stays.
-    pub(crate) fn replace_this(&self, old: &Arc<Entry<M>>, new: Arc<Entry<M>>) {
+    /// Puts an entry in the place of this very one, or where there is none; another one that has come stays, and the
+    /// answer is no.
+    pub(crate) fn replace_this(&self, old: &Arc<Entry<M>>, new: Arc<Entry<M>>) -> bool {
         match self.cache.get(&old.key().hash()) {
-            Some(Slot::Entry(current)) if !Arc::ptr_eq(&current, old) => {}
-            _ => self.insert(new),
+            Some(Slot::Entry(current)) if !Arc::ptr_eq(&current, old) => false,
+            _ => {
+                self.insert(new);
+                true
+            }
         }
     }
 

@@ -2,8 +2,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+
+use crate::disk::{Disk, Place};
+use crate::key::FillId;
 
 /// A stored body cannot be read on.
 ///
@@ -25,6 +29,57 @@ pub enum ReadError {
     Disk(String),
 }
 
+/// A body on disk. A reader that finds it broken marks it, so that its entry is a miss from then on.
+#[derive(Debug)]
+pub(crate) struct DiskBody {
+    disk: Arc<Disk>,
+    hash: u128,
+    place: Place,
+    broken: AtomicBool,
+}
+
+impl DiskBody {
+    pub(crate) fn new(
+        disk: Arc<Disk>,
+        hash: u128,
+        fill: FillId,
+        length: u64,
+        chunk_bytes: u32,
+    ) -> Self {
+        Self {
+            disk,
+            hash,
+            place: Place {
+                fill,
+                length,
+                chunk_bytes,
+            },
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn chunk_bytes(&self) -> u32 {
+        self.place.chunk_bytes
+    }
+
+    /// The chunk that holds this offset, and the offset at which it begins.
+    async fn chunk_at(&self, offset: u64) -> Result<(u64, Bytes), ReadError> {
+        let number = offset / u64::from(self.place.chunk_bytes);
+        let chunk = self.disk.chunk(self.place, number).await;
+        // A slow disk says nothing about the body.
+        if chunk.as_ref().is_err_and(|error| *error != ReadError::Slow)
+            && !self.broken.swap(true, Ordering::Relaxed)
+        {
+            self.disk.remove_broken(self.hash, self.place.fill);
+        }
+        Ok((number * u64::from(self.place.chunk_bytes), chunk?))
+    }
+}
+
 /// The pieces of a body's range, in order.
 #[derive(Debug)]
 pub struct BodyReader {
@@ -40,6 +95,11 @@ enum Source {
         next: usize,
         offset: u64,
     },
+    Disk {
+        body: Arc<DiskBody>,
+        /// A chunk that was loaded ahead, and the offset at which it begins.
+        loaded: Option<(u64, Bytes)>,
+    },
 }
 
 impl BodyReader {
@@ -51,6 +111,24 @@ impl BodyReader {
                 next: 0,
                 offset: 0,
             },
+        }
+    }
+
+    pub(crate) fn disk(body: Arc<DiskBody>, range: Range<u64>) -> Self {
+        Self {
+            range,
+            source: Source::Disk { body, loaded: None },
+        }
+    }
+
+    /// Loads and checks the first piece, so that [`BodyReader::next`] gives it at once.
+    pub(crate) async fn load(&mut self) -> Result<(), ReadError> {
+        match &mut self.source {
+            Source::Disk { body, loaded } if loaded.is_none() && !self.range.is_empty() => {
+                *loaded = Some(body.chunk_at(self.range.start).await?);
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -83,6 +161,20 @@ impl BodyReader {
                     return Some(Ok(part));
                 }
             },
+            Source::Disk { body, loaded } => {
+                let chunk = match loaded.take() {
+                    Some(chunk) => Ok(chunk),
+                    None => body.chunk_at(self.range.start).await,
+                };
+                let part = chunk.and_then(|(begin, chunk)| {
+                    part_of(&chunk, begin, &self.range).ok_or(ReadError::Gone)
+                });
+                match &part {
+                    Ok(part) => self.range.start += part.len() as u64,
+                    Err(_) => self.range.start = self.range.end,
+                }
+                Some(part)
+            }
         }
     }
 }

@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use crate::entry::Entry;
+use crate::disk::{Disk, Found};
+use crate::entry::{Entry, Stored};
 use crate::fill::{Fill, Follower, Limits, Registry, Running, Writer};
 use crate::key::{Key, KeySecret};
 use crate::memory::Memory;
 use crate::meta::Meta;
-use crate::options::{Budget, Options};
-use crate::read::{BodyReader, ReadError};
+use crate::options::{DISK_MIN_BYTES, MEMORY_MIN_BYTES, Options};
+use crate::read::{BodyReader, DiskBody, ReadError};
 use crate::stats::{FillCounts, Stats};
 
 /// The store cannot be opened.
@@ -71,13 +72,46 @@ pub enum Directory {
 }
 
 pub(crate) struct Inner<M: Meta> {
-    pub(crate) memory: Memory<M>,
-    pub(crate) fills: Registry<M>,
-    pub(crate) counts: Arc<FillCounts>,
+    memory: Memory<M>,
+    disk: Option<Arc<Disk>>,
+    fills: Registry<M>,
+    counts: Arc<FillCounts>,
     secret: KeySecret,
     limits: Limits,
-    /// Makes compare-and-set of a directory one step.
-    directories: Box<[Mutex<()>]>,
+    disk_max_bytes: u64,
+    /// Raised, under its lock, by each change of a key that falls here. What a lookup brought from disk goes into memory
+    /// only if nothing has changed since it began; and compare-and-set of a directory is one step.
+    changes: Box<[Mutex<u64>]>,
+}
+
+/// Enough that two keys at work at the same moment rarely meet.
+const CHANGE_STRIPES: usize = 1024;
+
+impl<M: Meta> Inner<M> {
+    fn changes(&self, key: &Key) -> MutexGuard<'_, u64> {
+        self.changes[(key.hash() % CHANGE_STRIPES as u128) as usize].lock()
+    }
+
+    /// Makes a new entry visible.
+    pub(crate) fn publish(&self, entry: Arc<Entry<M>>) {
+        let mut changes = self.changes(entry.key());
+        *changes += 1;
+        self.memory.insert(entry);
+    }
+
+    /// A fill has ended: nobody joins it any more.
+    pub(crate) fn leave(&self, fill: &Arc<Running<M>>) {
+        self.fills.remove(fill);
+        self.counts.running.take(1);
+    }
+}
+
+impl<M: Meta> Drop for Inner<M> {
+    fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
+            disk.shut_down();
+        }
+    }
 }
 
 /// Bytes by key, in memory and on disk. Clones share one store.
@@ -107,22 +141,48 @@ impl<M: Meta> Store<M> {
     ///
     /// # Errors
     /// When the folder is of a newer format (nothing is touched then), in use, or unusable.
-    pub fn open(options: Options, _stamp: [u8; 24]) -> Result<Self, OpenError> {
-        let budget: Budget = options.budget();
+    pub fn open(options: Options, stamp: [u8; 24]) -> Result<Self, OpenError> {
+        let too_small = |what, given, least| OpenError::TooSmall { what, given, least };
+        let (memory, disk) = (options.memory_max_bytes, options.disk_max_bytes);
+        if memory < MEMORY_MIN_BYTES {
+            return Err(too_small(
+                "the bound of the cache's memory",
+                memory,
+                MEMORY_MIN_BYTES,
+            ));
+        }
+        if disk > 0 && disk < DISK_MIN_BYTES {
+            return Err(too_small(
+                "the bound of the cache's disk",
+                disk,
+                DISK_MIN_BYTES,
+            ));
+        }
+        let budget = options.budget();
         let limits = Limits {
             whole_max_bytes: budget.whole_max_bytes,
             fills_bytes: budget.fills_bytes,
             window_bytes: budget.window_bytes,
             laggard_patience: options.laggard_patience,
+            write_deadline: options.write_deadline,
+        };
+        let (disk, secret) = match disk {
+            0 => (None, KeySecret::random()),
+            _ => {
+                let (disk, secret) = Disk::open(options, stamp)?;
+                (Some(disk), secret)
+            }
         };
         Ok(Self {
             inner: Arc::new(Inner {
-                memory: Memory::new(budget.tier_bytes),
+                memory: Memory::new(budget.tier_bytes, budget.whole_max_bytes),
+                disk,
                 fills: Registry::new(),
                 counts: Arc::default(),
-                secret: KeySecret::random(),
+                secret,
                 limits,
-                directories: (0..64).map(|_| Mutex::new(())).collect(),
+                disk_max_bytes: budget.disk_max_bytes,
+                changes: (0..CHANGE_STRIPES).map(|_| Mutex::new(0)).collect(),
             }),
         })
     }
@@ -141,19 +201,71 @@ impl<M: Meta> Store<M> {
 
     /// The entry, from memory or from disk. A disk that is slow, full of work or failing is a miss.
     pub async fn lookup(&self, key: &Key) -> Option<Arc<Entry<M>>> {
-        self.peek(key)
+        if let Some(entry) = self.peek(key) {
+            return Some(entry);
+        }
+        let disk = self.inner.disk.as_ref()?;
+        let before = *self.inner.changes(key);
+        let found = disk.lookup(key, self.inner.limits.whole_max_bytes).await;
+        let entry = found.and_then(|found| self.entry_of(disk, key, found));
+        // Somebody else may have brought it meanwhile, from disk or from its origin.
+        let changes = self.inner.changes(key);
+        if let Some(entry) = self.peek(key) {
+            return Some(entry);
+        }
+        if *changes == before
+            && let Some(entry) = &entry
+        {
+            self.inner.memory.insert(entry.clone());
+        }
+        entry
+    }
+
+    fn entry_of(&self, disk: &Arc<Disk>, key: &Key, found: Found) -> Option<Arc<Entry<M>>> {
+        let Found { record, body } = found;
+        let meta = match M::decode(&record.meta) {
+            Ok(meta) => Arc::new(meta),
+            Err(error) => {
+                tracing::debug!(%error, "cached metadata cannot be read, dropping it");
+                disk.remove_broken(key.hash(), record.fill);
+                return None;
+            }
+        };
+        let body = match body {
+            Some(pieces) => Stored::Memory(pieces.into()),
+            None => Stored::Disk(Arc::new(DiskBody::new(
+                disk.clone(),
+                key.hash(),
+                record.fill,
+                record.length,
+                record.chunk_bytes,
+            ))),
+        };
+        let key = key.clone();
+        let entry = Entry::new(key, meta, record.tag, record.fill, record.length, body);
+        Some(Arc::new(entry))
     }
 
     /// Reads a range of an entry's body after making sure that it can be read: the first piece is loaded and checked.
     ///
     /// # Errors
-    /// When the body is not there any more or is damaged: the entry has been removed, and the request is a miss.
+    /// When the body is not there any more or is damaged: the entry has been removed, and the request is a miss. A disk
+    /// that is only slow is an error too, and the entry stays.
     pub async fn read(
         &self,
         entry: &Arc<Entry<M>>,
         range: std::ops::Range<u64>,
     ) -> Result<BodyReader, ReadError> {
-        Ok(entry.read(range))
+        let mut reader = entry.read(range);
+        match reader.load().await {
+            Ok(()) => Ok(reader),
+            Err(error) => {
+                if error != ReadError::Slow {
+                    self.inner.memory.remove_this(entry);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Brings a missing or unusable entry: the caller leads, or follows one who does.
@@ -187,6 +299,7 @@ impl<M: Meta> Store<M> {
             key.clone(),
             tag,
             self.inner.limits.clone(),
+            self.inner.disk.clone(),
             self.inner.counts.clone(),
         ));
         stripe.insert(key.hash(), running.clone());
@@ -197,13 +310,24 @@ impl<M: Meta> Store<M> {
     /// Puts new metadata over an entry's body (a 304 freshened it). An entry that has come in its place meanwhile stays.
     pub fn touch(&self, entry: &Arc<Entry<M>>, meta: M, tag: u64) -> Arc<Entry<M>> {
         let touched = Arc::new(entry.touched(meta, tag));
-        self.inner.memory.replace_this(entry, touched.clone());
+        let mut changes = self.inner.changes(entry.key());
+        *changes += 1;
+        if self.inner.memory.replace_this(entry, touched.clone())
+            && let Some(disk) = &self.inner.disk
+        {
+            disk.touch(entry.key(), entry.fill(), touched.record());
+        }
         touched
     }
 
-    /// Forgets an entry.
+    /// Forgets an entry, in both tiers.
     pub fn remove(&self, key: &Key) {
+        let mut changes = self.inner.changes(key);
+        *changes += 1;
         self.inner.memory.remove(key);
+        if let Some(disk) = &self.inner.disk {
+            disk.remove(key);
+        }
     }
 
     /// The directory under a primary key, if memory knows.
@@ -214,24 +338,43 @@ impl<M: Meta> Store<M> {
                 .content
                 .clone()
                 .map_or(Directory::Absent, Directory::Known),
-            None => Directory::Absent,
+            None if self.inner.disk.is_none() => Directory::Absent,
+            None => Directory::NotInMemory,
         }
     }
 
-    /// The directory under a primary key, from memory or disk.
+    /// The directory under a primary key, from memory or disk. A disk that does not answer in time has none: that costs
+    /// misses, and the next [`Store::set_directory`] begins a new one.
     pub async fn directory(&self, key: &Key) -> Option<Arc<[u8]>> {
         match self.peek_directory(key) {
+            Directory::Known(content) => return Some(content),
+            Directory::Absent => return None,
+            Directory::NotInMemory => {}
+        }
+        let disk = self.inner.disk.as_ref()?;
+        let before = *self.inner.changes(key);
+        let content = disk.directory(key).await.unwrap_or(None);
+        let content: Option<Arc<[u8]>> = content.map(|content| Arc::from(content.as_ref()));
+        let changes = self.inner.changes(key);
+        match self.peek_directory(key) {
             Directory::Known(content) => Some(content),
-            Directory::Absent | Directory::NotInMemory => None,
+            Directory::Absent => None,
+            Directory::NotInMemory => {
+                if *changes == before {
+                    self.inner.memory.insert_directory(key, content.clone());
+                }
+                content
+            }
         }
     }
 
     /// Replaces a directory if it still is what `expected` says; says whether it did. Where memory does not know what
     /// there is, it does not: call [`Store::directory`] and try again.
+    ///
+    /// Directories are forgotten with the bodies of their time, so a node sets one again, as it is, when it stores a
+    /// variant long after.
     pub fn set_directory(&self, key: &Key, expected: Option<&[u8]>, new: Vec<u8>) -> bool {
-        let _one = self.inner.directories
-            [(key.hash() % self.inner.directories.len() as u128) as usize]
-            .lock();
+        let mut changes = self.inner.changes(key);
         let current = match self.peek_directory(key) {
             Directory::Known(content) => Some(content),
             Directory::Absent => None,
@@ -239,6 +382,10 @@ impl<M: Meta> Store<M> {
         };
         if current.as_deref() != expected {
             return false;
+        }
+        *changes += 1;
+        if let Some(disk) = &self.inner.disk {
+            disk.put_directory(key, &new);
         }
         self.inner.memory.insert_directory(key, Some(new.into()));
         true
@@ -255,12 +402,25 @@ impl<M: Meta> Store<M> {
             ..Stats::default()
         };
         self.inner.counts.report(&mut stats);
+        if let Some(disk) = &self.inner.disk {
+            stats.disk_max_bytes = self.inner.disk_max_bytes;
+            disk.report(&mut stats);
+        }
         stats
     }
 
-    /// Puts what is on its way to the disk into files.
-    pub async fn flush(&self) {}
+    /// Waits until all that was written before is in files, and safe from a kill.
+    pub async fn flush(&self) {
+        if let Some(disk) = &self.inner.disk {
+            disk.flush().await;
+        }
+    }
 
-    /// Flushes and stops; what other clones ask afterwards is a miss.
-    pub fn close(self) {}
+    /// Writes what is queued, flushes, and closes the folder; other clones go on with memory alone. Blocks until done,
+    /// some hundred milliseconds. Dropping the last clone does the same.
+    pub fn close(self) {
+        if let Some(disk) = &self.inner.disk {
+            disk.shut_down();
+        }
+    }
 }

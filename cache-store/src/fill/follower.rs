@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::FillEnd;
 use super::state::{Next, Running};
+use crate::chunk::CHUNK_BYTES;
 use crate::meta::Meta;
 
 /// One reader of a fill, at its own place and pace. It holds no more than the piece it was given last.
@@ -85,15 +86,30 @@ impl<M: Meta> Follower<M> {
                 }
                 Next::Wait => changed.await,
                 Next::Finished => self.done = true,
-                Next::OnDisk => {
-                    return Some(Err(
-                        self.broken(FillEnd::Failed("the window has moved on".into()))
-                    ));
-                }
+                Next::OnDisk(stored_to) => return Some(self.read_back(stored_to).await),
                 Next::Broken(end) => return Some(Err(self.broken(end))),
             }
         }
         None
+    }
+
+    /// Reads behind the window, from the chunks that are on the disk already.
+    async fn read_back(&mut self, stored_to: u64) -> Result<Bytes, FillEnd> {
+        let Some(disk) = &self.fill.disk else {
+            return Err(self.broken(FillEnd::Failed("the window has moved on".into())));
+        };
+        let number = self.at / CHUNK_BYTES as u64;
+        let begin = number * CHUNK_BYTES as u64;
+        match disk.chunk(self.fill.place(stored_to), number).await {
+            Ok(chunk) => {
+                let skip = usize::try_from(self.at - begin).expect("an offset within a chunk fits");
+                let piece = chunk.slice(skip.min(chunk.len())..);
+                self.at += piece.len() as u64;
+                self.fill.move_to(self.seat, self.at);
+                Ok(piece)
+            }
+            Err(error) => Err(self.broken(FillEnd::Failed(error.to_string().into()))),
+        }
     }
 
     fn broken(&mut self, end: FillEnd) -> FillEnd {

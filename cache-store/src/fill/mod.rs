@@ -19,7 +19,7 @@ mod writer;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::entry::Entry;
 use crate::key::Key;
@@ -53,9 +53,12 @@ pub enum Fill<M: Meta> {
 
 const STRIPES: usize = 64;
 
+/// Fills by the hash of their key.
+pub(crate) type Stripe<M> = HashMap<u128, Arc<Running<M>>>;
+
 /// The running fills that can be joined, by key. Each is owned by its writer, which takes it out at its end.
 pub(crate) struct Registry<M: Meta> {
-    stripes: Box<[Mutex<HashMap<u128, Arc<Running<M>>>>]>,
+    stripes: Box<[Mutex<Stripe<M>>]>,
 }
 
 impl<M: Meta> Registry<M> {
@@ -66,10 +69,7 @@ impl<M: Meta> Registry<M> {
     }
 
     /// The fills whose keys fall together with this one, locked.
-    pub(crate) fn stripe(
-        &self,
-        key: &Key,
-    ) -> parking_lot::MutexGuard<'_, HashMap<u128, Arc<Running<M>>>> {
+    pub(crate) fn stripe(&self, key: &Key) -> MutexGuard<'_, Stripe<M>> {
         self.stripes[(key.hash() % STRIPES as u128) as usize].lock()
     }
 

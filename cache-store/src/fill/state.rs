@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::FillEnd;
+use crate::chunk::CHUNK_BYTES;
+use crate::disk::{Disk, Place};
 use crate::key::{FillId, Key};
 use crate::stats::FillCounts;
 
@@ -19,6 +22,7 @@ pub(crate) struct Limits {
     pub(crate) fills_bytes: u64,
     pub(crate) window_bytes: u64,
     pub(crate) laggard_patience: Duration,
+    pub(crate) write_deadline: Duration,
 }
 
 /// A follower's place in the body.
@@ -40,8 +44,8 @@ pub(crate) enum End {
 /// What a follower at some place gets.
 pub(crate) enum Next {
     Piece(Bytes),
-    /// The window has moved past: the bytes are on the disk.
-    OnDisk,
+    /// The window has moved past: the bytes are on the disk, up to here.
+    OnDisk(u64),
     Wait,
     Finished,
     Broken(FillEnd),
@@ -116,10 +120,14 @@ impl<M> State<M> {
             .count()
     }
 
-    /// Drops from the front what is over the window and can be had from the disk, or is behind every follower.
-    fn trim(&mut self, window_bytes: u64) {
-        let passed = self.slowest().unwrap_or(self.written);
-        let free_to = self.stored_to.max(passed);
+    /// Drops from the front what is over the window and can be had otherwise: from the disk while the body is stored, so
+    /// that newcomers find all of it; and where it is not, what every follower has or finds on the disk.
+    fn trim(&mut self, window_bytes: u64, storing: bool) {
+        let free_to = if storing {
+            self.stored_to
+        } else {
+            self.stored_to.max(self.slowest().unwrap_or(self.written))
+        };
         while self.in_memory() > window_bytes {
             match self.pieces.front() {
                 Some((begin, piece)) if begin + piece.len() as u64 <= free_to => {
@@ -142,7 +150,7 @@ impl<M> State<M> {
             };
         }
         if at < self.start {
-            return Next::OnDisk;
+            return Next::OnDisk(self.stored_to);
         }
         let index = self.pieces.partition_point(|(begin, _)| *begin <= at) - 1;
         let (begin, piece) = &self.pieces[index];
@@ -157,7 +165,10 @@ pub(crate) struct Running<M> {
     pub(crate) tag: u64,
     pub(crate) fill: FillId,
     pub(crate) limits: Limits,
+    pub(crate) disk: Option<Arc<Disk>>,
     state: Mutex<State<M>>,
+    /// A chunk could not be written: the body is never complete on disk.
+    disk_failed: AtomicBool,
     /// Bytes, a head or an end came.
     changed: Notify,
     /// A follower moved on or left, or the disk took a chunk.
@@ -166,14 +177,22 @@ pub(crate) struct Running<M> {
 }
 
 impl<M> Running<M> {
-    pub(crate) fn new(key: Key, tag: u64, limits: Limits, counts: Arc<FillCounts>) -> Self {
+    pub(crate) fn new(
+        key: Key,
+        tag: u64,
+        limits: Limits,
+        disk: Option<Arc<Disk>>,
+        counts: Arc<FillCounts>,
+    ) -> Self {
         counts.running.add(1);
         Self {
             key,
             tag,
             fill: FillId::random(),
             limits,
+            disk,
             state: Mutex::new(State::new()),
+            disk_failed: AtomicBool::new(false),
             changed: Notify::new(),
             room: Notify::new(),
             counts,
@@ -246,13 +265,36 @@ impl<M> Running<M> {
         first
     }
 
+    /// The disk took the body up to here, or failed to.
+    pub(crate) fn stored(&self, to: Option<u64>) {
+        match to {
+            Some(to) => self.state.lock().stored_to = to,
+            None => self.disk_failed.store(true, Ordering::Release),
+        }
+        self.room.notify_one();
+    }
+
+    pub(crate) fn disk_failed(&self) -> bool {
+        self.disk_failed.load(Ordering::Acquire)
+    }
+
+    /// Where a follower behind the window reads: the chunks that the disk took so far.
+    pub(crate) fn place(&self, stored_to: u64) -> Place {
+        Place {
+            fill: self.fill,
+            length: stored_to,
+            chunk_bytes: CHUNK_BYTES as u32,
+        }
+    }
+
     /// Says whether the window has room, after dropping what can go.
-    pub(crate) fn has_room(&self) -> Room {
+    pub(crate) fn has_room(&self, storing: bool) -> Room {
         self.change(|state| {
-            state.trim(self.limits.window_bytes);
-            if state.followed && state.followers() == 0 {
-                Room::Unwanted
-            } else if state.in_memory() <= self.limits.window_bytes {
+            if !storing && state.followed && state.followers() == 0 {
+                return Room::Unwanted;
+            }
+            state.trim(self.limits.window_bytes, storing);
+            if state.in_memory() <= self.limits.window_bytes {
                 Room::Free
             } else {
                 Room::Full

@@ -6,9 +6,11 @@ use bytes::Bytes;
 
 use super::state::{End, Room, Running};
 use super::{FillEnd, Follower};
-use crate::chunk::{Assembler, Sealed};
+use crate::chunk::{Assembler, CHUNK_BYTES, Sealed};
+use crate::disk::{Disk, WriteRoom};
 use crate::entry::{Entry, Stored};
 use crate::meta::Meta;
+use crate::read::DiskBody;
 use crate::store::Inner;
 
 /// A fill cannot go on. The fill has failed, and its followers have been told.
@@ -46,6 +48,8 @@ pub enum Finished<M: Meta> {
 enum Keeping {
     /// All of it, in sealed chunks.
     Whole(Vec<Bytes>),
+    /// A window, and all of it on disk.
+    OnDisk,
     /// A window only.
     Nothing,
 }
@@ -56,6 +60,8 @@ pub struct Writer<M: Meta> {
     fill: Arc<Running<M>>,
     assembler: Assembler,
     keeping: Keeping,
+    /// The disk, while it takes this body.
+    disk: Option<Arc<Disk>>,
     declared: Option<u64>,
     has_head: bool,
     ended: bool,
@@ -78,6 +84,7 @@ impl<M: Meta> Writer<M> {
             store,
             fill,
             keeping: Keeping::Whole(Vec::new()),
+            disk: None,
             declared: None,
             has_head: false,
             ended: false,
@@ -102,8 +109,12 @@ impl<M: Meta> Writer<M> {
         self.has_head = true;
         self.declared = length;
         self.assembler = Assembler::new(self.fill.fill, length);
+        self.disk = self.fill.disk.clone();
+        if self.disk.as_ref().is_some_and(|disk| !disk.accepts()) {
+            self.give_disk_up();
+        }
         if length.is_some_and(|length| length > self.fill.limits.whole_max_bytes) {
-            self.keeping = Keeping::Nothing;
+            self.keep_a_window();
         }
         self.fill.set_head(meta, length);
     }
@@ -137,14 +148,18 @@ impl<M: Meta> Writer<M> {
                 written_bytes,
             }));
         }
-        self.append(piece);
+        self.append(piece).await;
         if matches!(self.keeping, Keeping::Whole(_)) {
-            return Ok(());
+            let over = self.fill.counts().running_bytes.value() > self.fill.limits.fills_bytes;
+            if !over && written_bytes <= self.fill.limits.whole_max_bytes {
+                return Ok(());
+            }
+            self.keep_a_window();
         }
         self.wait_for_room().await
     }
 
-    fn append(&mut self, mut piece: Bytes) {
+    async fn append(&mut self, mut piece: Bytes) {
         while !piece.is_empty() {
             if matches!(self.keeping, Keeping::Nothing) {
                 self.fill.push(piece);
@@ -152,21 +167,57 @@ impl<M: Meta> Writer<M> {
             }
             let (taken, sealed) = self.assembler.push(&piece);
             self.fill.push(piece.split_to(taken));
-            if let Some(sealed) = sealed {
-                self.seal(sealed);
+            // A body that is complete is sealed here, where its last chunk can still wait for room.
+            let complete = self.declared == Some(self.fill.written());
+            if let Some(sealed) =
+                sealed.or_else(|| complete.then(|| self.assembler.seal()).flatten())
+            {
+                self.keep(&sealed);
+                if let Some(disk) = self.disk.clone() {
+                    match disk.room(sealed.framed.len()).await {
+                        Some(room) => self.store_chunk(&disk, sealed, Some(room)),
+                        None => self.give_disk_up(),
+                    }
+                }
             }
         }
     }
 
-    fn seal(&mut self, sealed: Sealed) {
+    fn keep(&mut self, sealed: &Sealed) {
         let payload = sealed.payload();
+        if payload.is_empty() {
+            return;
+        }
         self.fill.seal(payload.clone());
         if let Keeping::Whole(chunks) = &mut self.keeping {
             chunks.push(payload);
-            let over = self.fill.counts().running_bytes.value() > self.fill.limits.fills_bytes;
-            if over || self.fill.written() > self.fill.limits.whole_max_bytes {
-                self.keeping = Keeping::Nothing;
-            }
+        }
+    }
+
+    fn store_chunk(&mut self, disk: &Arc<Disk>, sealed: Sealed, room: Option<WriteRoom>) {
+        let end = u64::from(sealed.number) * CHUNK_BYTES as u64 + sealed.payload().len() as u64;
+        let fill = self.fill.clone();
+        let stored = move |written: bool| fill.stored(written.then_some(end));
+        if !disk.put_chunk(self.fill.key.hash(), self.fill.fill, sealed, room, stored)
+            || self.fill.disk_failed()
+        {
+            self.give_disk_up();
+        }
+    }
+
+    fn keep_a_window(&mut self) {
+        self.keeping = match self.disk {
+            Some(_) => Keeping::OnDisk,
+            None => Keeping::Nothing,
+        };
+    }
+
+    fn give_disk_up(&mut self) {
+        if self.disk.take().is_some() {
+            self.fill.counts().without_disk.add(1);
+        }
+        if matches!(self.keeping, Keeping::OnDisk) {
+            self.keeping = Keeping::Nothing;
         }
     }
 
@@ -176,16 +227,26 @@ impl<M: Meta> Writer<M> {
             let room = fill.room().notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            match fill.has_room() {
+            if self.disk.is_some() && fill.disk_failed() {
+                self.give_disk_up();
+            }
+            let storing = self.disk.is_some();
+            match fill.has_room(storing) {
                 Room::Free => return Ok(()),
                 Room::Unwanted => return Err(self.failed(WriteError::Unwanted)),
                 Room::Full => {}
             }
-            if tokio::time::timeout(fill.limits.laggard_patience, room)
-                .await
-                .is_err()
-            {
-                fill.fail_laggards();
+            let patience = if storing {
+                fill.limits.write_deadline
+            } else {
+                fill.limits.laggard_patience
+            };
+            if tokio::time::timeout(patience, room).await.is_err() {
+                if storing {
+                    self.give_disk_up();
+                } else {
+                    fill.fail_laggards();
+                }
             }
         }
     }
@@ -207,29 +268,103 @@ impl<M: Meta> Writer<M> {
                 written_bytes,
             }));
         }
-        if let Some(last) = self.assembler.seal() {
-            self.seal(last);
-        }
         self.ended = true;
-        let finished = match std::mem::replace(&mut self.keeping, Keeping::Nothing) {
-            Keeping::Whole(chunks) => {
-                let entry = Arc::new(Entry::new(
-                    self.fill.key.clone(),
-                    meta,
-                    self.fill.tag,
-                    self.fill.fill,
-                    written_bytes,
-                    Stored::Memory(chunks.into()),
-                ));
-                self.store.memory.insert(entry.clone());
-                self.fill.counts().stored.add(1);
-                Finished::InMemory(entry)
+        if written_bytes > self.fill.limits.whole_max_bytes
+            && matches!(self.keeping, Keeping::Whole(_))
+        {
+            self.keep_a_window();
+        }
+        self.store_last();
+        Ok(
+            match std::mem::replace(&mut self.keeping, Keeping::Nothing) {
+                Keeping::Whole(chunks) => self.finish_whole(meta, written_bytes, chunks),
+                Keeping::OnDisk => self.finish_on_disk(meta, written_bytes),
+                Keeping::Nothing => {
+                    self.end();
+                    Finished::Nowhere
+                }
+            },
+        )
+    }
+
+    /// What is left of the body goes to disk without waiting, if there is room. The end of a body that is on disk
+    /// otherwise goes past the bound of the queue: its bytes were bounded by the fill's window until now.
+    fn store_last(&mut self) {
+        let Some(last) = self.assembler.finish() else {
+            return;
+        };
+        self.keep(&last);
+        let Some(disk) = self.disk.clone() else {
+            return;
+        };
+        let goes_past = last.number > 0 && matches!(self.keeping, Keeping::OnDisk);
+        match disk.try_room(last.framed.len()) {
+            None if !goes_past => self.give_disk_up(),
+            room => self.store_chunk(&disk, last, room),
+        }
+    }
+
+    fn entry(&self, meta: Arc<M>, length: u64, body: Stored) -> Arc<Entry<M>> {
+        let (key, tag, fill) = (self.fill.key.clone(), self.fill.tag, self.fill.fill);
+        Arc::new(Entry::new(key, meta, tag, fill, length, body))
+    }
+
+    fn finish_whole(&self, meta: Arc<M>, length: u64, chunks: Vec<Bytes>) -> Finished<M> {
+        let entry = self.entry(meta, length, Stored::Memory(chunks.into()));
+        self.store.publish(entry.clone());
+        self.fill.counts().stored.add(1);
+        if let Some(disk) = &self.disk {
+            let (record, fill) = (entry.record(), self.fill.clone());
+            let ready = move || (!fill.disk_failed()).then_some(record);
+            disk.commit(&self.fill.key, self.fill.fill, ready, drop);
+        } else if let Some(disk) = &self.fill.disk {
+            // What the disk has is older than what memory has now.
+            disk.remove(&self.fill.key);
+        }
+        self.end();
+        Finished::InMemory(entry)
+    }
+
+    /// The entry is there once its last chunk is; until then the fill stays open to newcomers.
+    fn finish_on_disk(&self, meta: Arc<M>, length: u64) -> Finished<M> {
+        let Some(disk) = &self.disk else {
+            self.end();
+            return Finished::Nowhere;
+        };
+        let (hash, fill) = (self.fill.key.hash(), self.fill.clone());
+        let body = DiskBody::new(
+            disk.clone(),
+            hash,
+            self.fill.fill,
+            length,
+            CHUNK_BYTES as u32,
+        );
+        let entry = self.entry(meta, length, Stored::Disk(Arc::new(body)));
+        let record = entry.record();
+        let ready = {
+            let fill = fill.clone();
+            move || (!fill.disk_failed()).then_some(record)
+        };
+        let store = self.store.clone();
+        let done = move |committed| {
+            if committed {
+                store.publish(entry);
+                fill.counts().stored.add(1);
             }
-            Keeping::Nothing => Finished::Nowhere,
+            store.leave(&fill);
         };
         self.fill.end(End::Complete);
-        self.leave();
-        Ok(finished)
+        if disk.commit(&self.fill.key, self.fill.fill, ready, done) {
+            Finished::OnDisk
+        } else {
+            self.store.leave(&self.fill);
+            Finished::Nowhere
+        }
+    }
+
+    fn end(&self) {
+        self.fill.end(End::Complete);
+        self.store.leave(&self.fill);
     }
 
     fn failed(&mut self, error: WriteError) -> WriteError {
@@ -241,13 +376,8 @@ impl<M: Meta> Writer<M> {
     fn break_off(&mut self, end: FillEnd) {
         self.ended = true;
         if self.fill.end(End::Broken(end)) {
-            self.leave();
+            self.store.leave(&self.fill);
         }
-    }
-
-    fn leave(&self) {
-        self.store.fills.remove(&self.fill);
-        self.fill.counts().running.take(1);
     }
 }
 
