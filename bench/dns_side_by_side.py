@@ -24,8 +24,8 @@ from measure import HERE, TOP, Process, binary, eventually, render
 SERVER_CORE, LOAD_CORE = 0, 1
 GDNSD_PORT, NEARSIDE_PORT = 15353, 18053
 CITY = TOP / "geo/testdata/GeoIP2-City-Test.mmdb"
-# RFC 7871's option as dnsperf wants it (family, source, scope, address): 81.2.69/24, 89.160.20/24, 216.160.83/24.
-SUBNETS = {"81.2.69.0/24": "00011800510245", "89.160.20.0/24": "0001180059a014", "216.160.83.0/24": "00011800d8a053"}
+# RFC 7871's option as dnsperf wants it (family, source, scope, address); the database knows them in GB, US and SG.
+SUBNETS = {"2.2.3.0/24": "00011800020203", "214.78.120.0/24": "00011800d64e78", "214.0.0.0/24": "00011800d60000"}
 PLACES = [("eu", 50.1, 8.7), ("us", 39.0, -77.5), ("ap", 1.35, 103.8)]
 QUERIES = ["www.example.test A"] * 8 + ["www.example.test AAAA", "nothere.example.test A"]
 

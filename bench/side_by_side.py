@@ -30,11 +30,11 @@ UNITS_MS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}
 
 
 def nearside(directory, name):
-    """serve, as it is shipped."""
-    data = directory / name
+    """serve, as it is shipped, with its metrics listener."""
+    metrics = f"127.0.0.1:{PORTS[name] + 100}"
     access = "json" if name.endswith("-log") else "off"
-    command = [binary(), "serve", "--origin", f"http://127.0.0.1:{ORIGIN}", "--listen", f"127.0.0.1:{PORTS[name]}", "--data", str(data)]
-    return command, {"NEARSIDE__LOG__ACCESS": access}
+    return [binary(), "serve", "--origin", f"http://127.0.0.1:{ORIGIN}", "--listen", f"127.0.0.1:{PORTS[name]}",
+            "--data", str(directory / name), "--metrics", metrics, "--access-log", access], {}
 
 
 def nginx(directory, name):
