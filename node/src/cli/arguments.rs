@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    cluster, completions, config, documents, geo, join_token, members, node, purge, route, serve,
-    status,
+    cluster, completions, config, demo, documents, geo, join_token, members, node, purge, route,
+    serve, status,
 };
 
 /// An open CDN in one binary: a few nodes in several places cache your sites, and DNS sends each client to the nearest.
@@ -60,6 +60,8 @@ pub struct Global {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a cluster of five nodes on this machine, and a guided tour of it
+    Demo(demo::Arguments),
     /// Run one caching node in front of an application, whatever Host is asked for
     Serve(serve::Arguments),
     /// Run a node of a cluster

@@ -7,6 +7,7 @@ mod client;
 mod cluster;
 mod completions;
 mod config;
+mod demo;
 mod documents;
 mod failure;
 mod geo;
@@ -54,6 +55,7 @@ pub fn tree() -> clap::Command {
 fn dispatch(program: Program) -> anyhow::Result<()> {
     let global = &program.global;
     match program.command {
+        Command::Demo(arguments) => on_every_core()?.block_on(demo::run(arguments)),
         Command::Serve(arguments) => on_every_core()?.block_on(serve::run(arguments)),
         Command::Node(arguments) => on_every_core()?.block_on(node::run(arguments, global)),
         Command::Config(command) => config::run(command, global),
