@@ -121,6 +121,12 @@ impl Budget {
             .max(2 * self.bodies_memtable_bytes)
     }
 
+    /// Largest body that goes to disk. One that took more of the bound would push out its own beginning, and most of
+    /// what others are served from, before it is complete.
+    pub(crate) fn body_max(&self) -> u64 {
+        self.bodies_bound_bytes / 4
+    }
+
     /// Metadata beyond this is forgotten, oldest first, whatever bodies there are.
     pub(crate) fn entries_bound(&self) -> u64 {
         self.disk_max_bytes / 3

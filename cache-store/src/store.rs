@@ -162,6 +162,7 @@ impl<M: Meta> Store<M> {
         let limits = Limits {
             whole_max_bytes: budget.whole_max_bytes,
             fills_bytes: budget.fills_bytes,
+            disk_body_max_bytes: budget.body_max(),
             window_bytes: budget.window_bytes,
             laggard_patience: options.laggard_patience,
             write_deadline: options.write_deadline,

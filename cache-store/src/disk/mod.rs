@@ -117,11 +117,11 @@ impl Disk {
             threads: Mutex::new(Vec::new()),
             options,
         });
-        disk.start(rocks, folder)
-            .map_err(|source| OpenError::Folder {
-                path: disk.options.dir.clone(),
-                source,
-            })?;
+        if let Err(source) = disk.start(rocks, folder) {
+            disk.shut_down();
+            let path = disk.options.dir.clone();
+            return Err(OpenError::Folder { path, source });
+        }
         Ok((disk, secret))
     }
 

@@ -68,8 +68,8 @@ impl Disk {
         }
     }
 
-    /// The entry under a key, with its whole body where that is at most `whole_max_bytes` long, and otherwise with its
-    /// first chunk checked. All that is wrong is a miss.
+    /// The entry under a key, with its whole body where that is at most `whole_max_bytes` long. All that is wrong is a
+    /// miss. Of a longer body nothing is read: its reader checks the first chunk before anything is promised.
     pub(crate) async fn lookup(self: &Arc<Self>, key: &Key, whole_max_bytes: u64) -> Option<Found> {
         self.counts.lookups.add(1);
         let hash = key.hash();
@@ -108,23 +108,25 @@ impl Disk {
                 return None;
             }
         };
-        let whole = record.length <= whole_max_bytes;
+        if record.length > whole_max_bytes {
+            return Some(Found { record, body: None });
+        }
         let chunks = record.length.div_ceil(u64::from(record.chunk_bytes));
-        let mut body = Vec::new();
-        for number in 0..if whole { chunks } else { 1 } {
-            match self.read_chunk(rocks, &Place::of(&record), number) {
-                Ok(piece) => body.push(piece),
-                Err(error) => {
-                    tracing::debug!(%error, "cached body is gone");
-                    self.remove_broken(key.hash(), record.fill);
-                    return None;
-                }
+        let place = Place::of(&record);
+        match (0..chunks)
+            .map(|number| self.read_chunk(rocks, &place, number))
+            .collect()
+        {
+            Ok(body) => Some(Found {
+                record,
+                body: Some(body),
+            }),
+            Err(error) => {
+                tracing::debug!(%error, "cached body is gone");
+                self.remove_broken(key.hash(), record.fill);
+                None
             }
         }
-        Some(Found {
-            record,
-            body: whole.then_some(body),
-        })
     }
 
     fn damaged(&self, error: &dyn std::fmt::Display) {

@@ -20,6 +20,7 @@ use crate::stats::FillCounts;
 pub(crate) struct Limits {
     pub(crate) whole_max_bytes: u64,
     pub(crate) fills_bytes: u64,
+    pub(crate) disk_body_max_bytes: u64,
     pub(crate) window_bytes: u64,
     pub(crate) laggard_patience: Duration,
     pub(crate) write_deadline: Duration,

@@ -110,7 +110,8 @@ impl<M: Meta> Writer<M> {
         self.declared = length;
         self.assembler = Assembler::new(self.fill.fill, length);
         self.disk = self.fill.disk.clone();
-        if self.disk.as_ref().is_some_and(|disk| !disk.accepts()) {
+        let too_long = length.is_some_and(|length| length > self.fill.limits.disk_body_max_bytes);
+        if too_long || self.disk.as_ref().is_some_and(|disk| !disk.accepts()) {
             self.give_disk_up();
         }
         if length.is_some_and(|length| length > self.fill.limits.whole_max_bytes) {
@@ -173,6 +174,9 @@ impl<M: Meta> Writer<M> {
                 sealed.or_else(|| complete.then(|| self.assembler.seal()).flatten())
             {
                 self.keep(&sealed);
+                if self.fill.written() > self.fill.limits.disk_body_max_bytes {
+                    self.give_disk_up();
+                }
                 if let Some(disk) = self.disk.clone() {
                     match disk.room(sealed.framed.len()).await {
                         Some(room) => self.store_chunk(&disk, sealed, Some(room)),

@@ -144,7 +144,7 @@ async fn a_body_of_the_wrong_length_is_never_complete() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_of_a_large_fill_read_at_their_own_pace() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), 32, 512);
+    let store = open(dir.path(), 32, 1024);
     let key = store.key("large");
     let whole = Arc::new(body(3, 96 * MIB as usize));
     let mut writer = lead(&store, &key);
@@ -193,6 +193,45 @@ async fn followers_of_a_large_fill_read_at_their_own_pace() {
     assert!(read_all(&store, &entry, 0..u64::MAX).await.unwrap() == whole[..]);
     let middle = read_all(&store, &entry, 262_143..262_146).await.unwrap();
     assert_eq!(middle, whole[262_143..262_146]);
+}
+
+/// Neither tier has room for it: it passes through a window, said or unsaid how long it is, and is stored nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_larger_than_the_disk_streams_through_bounded_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 32, 64);
+    let piece = body(5, 100_000);
+    for known in [true, false] {
+        let key = store.key("huge");
+        let mut writer = lead(&store, &key);
+        let mut reader = writer.reader();
+        let length = 2000 * piece.len() as u64;
+        writer.head(Note("huge".into()), known.then_some(length));
+        let reading = tokio::spawn(async move {
+            let mut read = 0_usize;
+            while let Some(part) = reader.next().await {
+                for byte in part.unwrap() {
+                    assert_eq!(byte, body_at(read));
+                    read += 1;
+                }
+            }
+            read as u64
+        });
+        let mut largest = 0;
+        for _ in 0..2000 {
+            writer.write(piece.clone()).await.unwrap();
+            largest = largest.max(store.stats().fills_running_bytes);
+        }
+        assert!(matches!(writer.finish().unwrap(), Finished::Nowhere));
+        assert_eq!(reading.await.unwrap(), length);
+        assert!(largest <= 2 * MIB, "{largest} bytes held");
+        assert!(store.lookup(&key).await.is_none());
+    }
+}
+
+fn body_at(offset: usize) -> u8 {
+    static PIECE: std::sync::LazyLock<Bytes> = std::sync::LazyLock::new(|| body(5, 100_000));
+    PIECE[offset % PIECE.len()]
 }
 
 /// Without a disk a large body is only passed on: the writer goes at the pace of the slowest, and one that stands still
