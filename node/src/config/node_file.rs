@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nearside_cache_store::{DISK_MIN_BYTES, MEMORY_MIN_BYTES};
 use nearside_geo::Point;
 
 use super::address::host_and_port;
@@ -224,8 +225,13 @@ fn cache(raw: raw::NodeCache, source: &Text<'_>) -> Result<CacheBounds, ConfigEr
     };
     Ok(CacheBounds {
         dir: dir(raw.dir, "/var/cache/nearside", "cache.dir", source)?,
-        memory_max_bytes: at_least(raw.memory_max, 512 << 20, 1 << 20, "cache.memory_max")?,
-        disk_max_bytes: at_least(raw.disk_max, 10 << 30, 16 << 20, "cache.disk_max")?,
+        memory_max_bytes: at_least(
+            raw.memory_max,
+            512 << 20,
+            MEMORY_MIN_BYTES,
+            "cache.memory_max",
+        )?,
+        disk_max_bytes: at_least(raw.disk_max, 10 << 30, DISK_MIN_BYTES, "cache.disk_max")?,
         disk_free_min_bytes: raw.disk_free_min.map_or(1 << 30, |size| size.0),
     })
 }
