@@ -15,6 +15,8 @@ mod queue;
 mod reading;
 mod record;
 mod rocks;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod usage;
 mod writing;

@@ -264,3 +264,57 @@ async fn bodies_without_a_declared_length_and_in_odd_pieces_come_back() {
         assert!(whole == body(seed, length), "{length} bytes");
     }
 }
+
+/// What the bound on disk and the room for others do not allow is not stored; it is served all the same.
+#[tokio::test]
+async fn a_disk_short_of_free_room_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut short = options(dir.path(), 32, 64);
+    short.disk_free_min_bytes = u64::MAX;
+    let store: Store<Note> = Store::open(short, STAMP).unwrap();
+    store.flush().await;
+    put(&store, &store.key("a"), "x", &body(1, 10_000)).await;
+    assert_eq!(get(&store, &store.key("a")).await.unwrap(), body(1, 10_000));
+    let stats = store.stats();
+    assert_eq!(
+        (stats.fills_without_disk, stats.disk_chunks_written),
+        (1, 0)
+    );
+    store.close();
+    let store = open(dir.path(), 32, 64);
+    assert!(store.lookup(&store.key("a")).await.is_none());
+}
+
+/// An object that is stored in memory only must not leave an older one of its key to be found on disk.
+#[tokio::test]
+async fn an_older_body_on_disk_does_not_outlive_a_newer_one_that_skipped_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 32, 64);
+    put(&store, &store.key("a"), "old", &body(1, 10_000)).await;
+    store.close();
+    let mut short = options(dir.path(), 32, 64);
+    short.disk_free_min_bytes = u64::MAX;
+    let store: Store<Note> = Store::open(short, STAMP).unwrap();
+    store.flush().await;
+    put(&store, &store.key("a"), "new", &body(2, 10_000)).await;
+    store.close();
+    let store = open(dir.path(), 32, 64);
+    assert!(store.lookup(&store.key("a")).await.is_none());
+}
+
+/// After its end a store serves what memory has, and misses otherwise; nothing waits for threads that are gone.
+#[tokio::test]
+async fn a_closed_store_goes_on_with_memory_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 32, 64);
+    put(&store, &store.key("a"), "x", &body(1, 10_000)).await;
+    store.clone().close();
+    assert!(get(&store, &store.key("a")).await.is_some());
+    assert!(store.lookup(&store.key("b")).await.is_none());
+    put(&store, &store.key("b"), "x", &body(2, 10_000)).await;
+    assert!(get(&store, &store.key("b")).await.is_some());
+    store.remove(&store.key("b"));
+    store.flush().await;
+    assert!(store.lookup(&store.key("b")).await.is_none());
+    drop(open(dir.path(), 32, 64));
+}
