@@ -200,7 +200,7 @@ fn settle_host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let path = if path.as_str().starts_with('?') {
         // `http://host?query` (RFC 9110 §4.2.3: an empty path is the same as `/`).
-        PathAndQuery::try_from(format!("/{path}"))
+        PathAndQuery::try_from(format!("/{}", path.as_str()))
             .map_err(|_| Refusal::Malformed("the target is not a URI\n"))?
     } else {
         path

@@ -121,3 +121,16 @@ impl ListenMetrics {
         .inc();
     }
 }
+
+#[cfg(test)]
+impl ListenMetrics {
+    /// Connections cut for a slow head, and for a stalled reader.
+    pub(super) fn cuts(&self) -> (u64, u64) {
+        (self.slow_head.get(), self.slow_reader.get())
+    }
+
+    /// Connections turned away: in total, per client.
+    pub(super) fn full(&self) -> (u64, u64) {
+        (self.full_total.get(), self.full_client.get())
+    }
+}

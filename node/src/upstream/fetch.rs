@@ -130,16 +130,32 @@ impl Origins {
     pub fn new(setup: Setup, views: Arc<Views>) -> Result<Arc<Self>, SetupError> {
         let names = Names::new(Handle::current(), setup.listeners)
             .map_err(|error| SetupError(error.to_string()))?;
-        Ok(Arc::new(Self {
-            table: Table::new(setup.metrics),
+        let Setup {
+            region,
+            point,
+            metrics,
+            ..
+        } = setup;
+        Ok(Self::with_names(names, region, point, metrics, views))
+    }
+
+    pub(super) fn with_names(
+        names: Names,
+        region: String,
+        point: Option<Point>,
+        metrics: UpstreamMetrics,
+        views: Arc<Views>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            table: Table::new(metrics),
             names,
             roots: Roots::default(),
             tasks: TaskTracker::new(),
             lanes: Lanes::default(),
-            region: setup.region,
-            point: setup.point,
+            region,
+            point,
             views,
-        }))
+        })
     }
 
     /// Asks the origins of `site`, nearest healthy one first.

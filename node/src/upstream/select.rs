@@ -136,7 +136,7 @@ mod tests {
     fn equally_near_origins_share_by_weight() {
         let heavy = Choice { weight: 3, ..EU };
         let picked = |dice: u64| pick(&[EU, heavy], "eu", dice);
-        let step = u64::MAX / 100;
+        let step = u64::MAX / 100 + 1;
         let heavy_picks = (0..100).filter(|n| picked(n * step) == Some(1)).count();
         assert_eq!(heavy_picks, 75);
         assert_eq!(picked(u64::MAX), Some(1));

@@ -1,0 +1,144 @@
+use http_body_util::Empty;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinHandle;
+
+use super::tls::Authority;
+use super::*;
+
+type Sender = SendRequest<Empty<Bytes>>;
+
+async fn open(
+    authority: &Authority,
+    rig: &Rig,
+    window: u32,
+) -> (Sender, JoinHandle<hyper::Result<()>>) {
+    let https = rig.https.unwrap();
+    let stream = authority
+        .connect(https, "shop.example", "h2")
+        .await
+        .unwrap();
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(window)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    let uri = format!("https://shop.example{path}");
+    Request::get(uri).body(Empty::new()).unwrap()
+}
+
+fn rig(limits: Limits) -> (Authority, Rig) {
+    let mut authority = Authority::new();
+    authority.sign("shop", &["shop.example"]);
+    let rig = Rig::start(limits, &[], Some(authority.certificates()));
+    (authority, rig)
+}
+
+#[tokio::test]
+async fn many_streams_share_a_connection() {
+    let (authority, rig) = rig(Limits::default());
+    let (sender, _driving) = open(&authority, &rig, 1 << 20).await;
+    let asked = (0..50).map(|n| {
+        let mut sender = sender.clone();
+        tokio::spawn(async move {
+            let path = if n % 10 == 0 { "/big" } else { "/x" };
+            let response = sender.send_request(get(path)).await.unwrap();
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .len()
+        })
+    });
+    let lengths = futures_util::future::join_all(asked).await;
+    let total: usize = lengths.into_iter().map(Result::unwrap).sum();
+    assert_eq!(total, 5 * BIG_PIECES * 16 * 1024 + 45 * 2);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let (authority, rig) = rig(Limits {
+        h2_resets: 20,
+        ..Limits::default()
+    });
+    let (mut sender, driving) = open(&authority, &rig, 1 << 20).await;
+    let mut sent = 0;
+    while sent < 10_000 && !driving.is_finished() {
+        if sender.ready().await.is_err() {
+            break;
+        }
+        let asking = sender.send_request(get("/wait"));
+        // Give the request its way out, then take it back: RST_STREAM.
+        tokio::time::timeout(Duration::from_millis(2), asking)
+            .await
+            .ok();
+        sent += 1;
+    }
+    assert!(sent < 500, "{sent} resets were tolerated");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_window_stays_shut_is_cut() {
+    let (authority, rig) = rig(quick());
+    let (mut sender, _driving) = open(&authority, &rig, 64 * 1024).await;
+    let response = sender.send_request(get("/big")).await.unwrap();
+    eventually("the stalled reader is cut", || rig.metrics.cuts().1 == 1).await;
+    assert!(response.into_body().collect().await.is_err());
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn pings_do_not_keep_an_idle_connection() {
+    let (authority, rig) = rig(quick());
+    let (mut sender, driving) = open(&authority, &rig, 1 << 20).await;
+    let response = sender.send_request(get("/x")).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(5), driving).await;
+    assert!(ended.unwrap().unwrap().is_ok(), "GOAWAY is a clean end");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_says_goaway_and_lets_streams_end() {
+    let (authority, rig) = rig(Limits::default());
+    let (mut sender, driving) = open(&authority, &rig, 1 << 20).await;
+    let asking = sender.send_request(get("/wait"));
+    tokio::time::sleep(WAIT / 5).await;
+    let stopped = tokio::spawn(rig.stop());
+    let body = asking.await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "waited");
+    assert!(driving.await.unwrap().is_ok());
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn malformed_requests_are_refused() {
+    let (authority, rig) = rig(Limits {
+        header_fields: 10,
+        body_bytes: 10,
+        ..Limits::default()
+    });
+    let (mut sender, _driving) = open(&authority, &rig, 1 << 20).await;
+    let mut many = get("/x");
+    for n in 0..20 {
+        let name = http::HeaderName::from_bytes(format!("x-{n}").as_bytes()).unwrap();
+        many.headers_mut()
+            .insert(name, http::HeaderValue::from_static("y"));
+    }
+    let mut other_host = get("/x");
+    let host = http::HeaderValue::from_static("other.example");
+    other_host.headers_mut().insert(http::header::HOST, host);
+    for (request, status) in [(many, 431), (other_host, 400), (get("/x"), 200)] {
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
+    rig.stop().await;
+}

@@ -1,0 +1,203 @@
+//! Real sockets on loopback against a small handler.
+
+mod drain;
+mod http1;
+mod http2;
+mod tls;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::config::settings::Limits;
+use crate::exchange::{Body, BodyError, Client, Handle};
+
+/// Answers by path: `/echo` the content, `/who` the client's address, `/host` the Host, `/big` many pieces, `/wait`
+/// after a while, anything else `ok`.
+pub(super) struct Echo;
+
+pub(super) const BIG_PIECES: usize = 2048;
+const PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+pub(super) const WAIT: Duration = Duration::from_millis(500);
+
+impl Handle for Echo {
+    async fn handle(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        match request.uri().path() {
+            "/echo" => match request.into_body().collect().await {
+                Ok(body) => Response::new(body.to_bytes().into()),
+                Err(error) => {
+                    let status = match error {
+                        BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+                        BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                        _ => StatusCode::BAD_REQUEST,
+                    };
+                    let mut response = Response::new(Body::from(error.to_string()));
+                    *response.status_mut() = status;
+                    response
+                }
+            },
+            "/who" => Response::new(Body::from(client.address.to_string())),
+            "/host" => {
+                let host = request.headers().get(http::header::HOST);
+                let host = host.map_or("none", |host| host.to_str().unwrap());
+                Response::new(Body::from(format!("{host} {}", request.uri())))
+            }
+            "/big" => Response::new(Body::pieces(vec![Bytes::from_static(&PIECE); BIG_PIECES])),
+            "/wait" => {
+                tokio::time::sleep(WAIT).await;
+                Response::new(Body::from("waited"))
+            }
+            _ => Response::new(Body::from("ok")),
+        }
+    }
+}
+
+/// Limits that a test need not wait long for.
+pub(super) fn quick() -> Limits {
+    Limits {
+        head_timeout: Duration::from_millis(400),
+        idle_timeout: Duration::from_millis(900),
+        progress_timeout: Duration::from_millis(500),
+        ..Limits::default()
+    }
+}
+
+/// Running listeners.
+pub(super) struct Rig {
+    pub(super) http: SocketAddr,
+    pub(super) https: Option<SocketAddr>,
+    pub(super) metrics: ListenMetrics,
+    pub(super) drain: CancellationToken,
+    serving: Option<Serving>,
+}
+
+impl Rig {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self::start(limits, &[], None)
+    }
+
+    pub(super) fn start(
+        limits: Limits,
+        trusted: &[&str],
+        certificates: Option<Arc<Certificates>>,
+    ) -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let https: &[SocketAddr] = if certificates.is_some() { &[any] } else { &[] };
+        let sockets = Sockets::bind(&[any], https, NonZeroUsize::new(2).unwrap()).unwrap();
+        let (http, https) = (sockets.http()[0], sockets.https().first().copied());
+        let metrics = ListenMetrics::default();
+        let drain = CancellationToken::new();
+        let setup = Setup {
+            sockets,
+            limits,
+            trusted_proxies: trusted.iter().map(|text| text.parse().unwrap()).collect(),
+            certificates,
+            metrics: metrics.clone(),
+            grace: Duration::from_secs(2),
+        };
+        let serving = serve(setup, Arc::new(Echo), &drain).unwrap();
+        Self {
+            http,
+            https,
+            metrics,
+            drain,
+            serving: Some(serving),
+        }
+    }
+
+    pub(super) async fn connect(&self) -> Wire {
+        let stream = TcpStream::connect(self.http).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Wire(stream)
+    }
+
+    /// Drains and waits for the end.
+    pub(super) async fn stop(mut self) {
+        self.drain.cancel();
+        self.serving.take().unwrap().done().await;
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.drain.cancel();
+    }
+}
+
+/// A client that writes what it is told, right or wrong.
+pub(super) struct Wire(pub(super) TcpStream);
+
+impl Wire {
+    pub(super) async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// One response: its head and as much content as its Content-Length says.
+    pub(super) async fn response(&mut self) -> String {
+        let mut text = Vec::new();
+        loop {
+            let head = text.windows(4).position(|window| window == b"\r\n\r\n");
+            if let Some(head) = head {
+                let fields = String::from_utf8_lossy(&text[..head]).to_lowercase();
+                let length = fields.split("content-length: ").nth(1).map_or(0, |rest| {
+                    rest.lines()
+                        .next()
+                        .unwrap()
+                        .trim()
+                        .parse::<usize>()
+                        .unwrap()
+                });
+                if text.len() >= head + 4 + length {
+                    break;
+                }
+            }
+            let mut piece = [0; 4096];
+            let read = self.0.read(&mut piece).await.unwrap_or(0);
+            if read == 0 {
+                break;
+            }
+            text.extend_from_slice(&piece[..read]);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Reads to the end of the connection, which must come in time. Returns what came before.
+    pub(super) async fn ended(&mut self, within: Duration) -> usize {
+        let mut total = 0;
+        let end = async {
+            let mut piece = vec![0; 64 * 1024];
+            loop {
+                match self.0.read(&mut piece).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => total += read,
+                }
+            }
+        };
+        tokio::time::timeout(within, end)
+            .await
+            .expect("the connection should have ended");
+        total
+    }
+}
+
+/// Polls a fact until it holds.
+pub(super) async fn eventually(what: &str, fact: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !fact() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
