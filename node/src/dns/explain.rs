@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use nearside_geo::{Atlas, Place, PlaceSource};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::answer::standing;
 use super::catalog::Catalog;
@@ -15,7 +15,7 @@ use super::subnet;
 use crate::view::{NodeView, View};
 
 /// A place, for people and machines.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlaceReport {
     /// ISO 3166 code.
     pub country: Option<String>,
@@ -34,7 +34,7 @@ pub struct PlaceReport {
 }
 
 /// Every node in order, for one client.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteReport {
     /// The client, as asked.
     pub client: IpNet,
@@ -59,7 +59,7 @@ pub struct RouteReport {
 }
 
 /// A node in its place of the order.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteNode {
     /// Its name.
     pub name: String,
