@@ -11,7 +11,6 @@ use super::answer::standing;
 use super::catalog::Catalog;
 use super::name::WireName;
 use super::steer::choose;
-use super::subnet;
 use crate::view::{NodeView, View};
 
 /// A place, for people and machines.
@@ -133,7 +132,7 @@ pub fn route(
         steered: host.is_none() || standing.is_some_and(|(_, steered)| steered),
         ttl_seconds: standing.map(|(zone, _)| zone.steered_ttl),
         ecs_scope: if choice.place_matters {
-            subnet::scope(place.network)
+            place.network.prefix_len()
         } else {
             0
         },
