@@ -1,5 +1,4 @@
-//! Measures the store on this machine: `cargo run --release -p nearside-cache-store --example measure [GIB] [BOUND_MIB]`,
-//! or `… measure followers`.
+//! Measures the store on this machine: `cargo run --release -p nearside-cache-store --example measure [GIB] [BOUND_MIB]`.
 //!
 //! Mixed bodies (60 % to 32 KiB, 30 % to 256 KiB, 10 % 1 MiB) through a bound on disk: speed, bytes written over bytes
 //! put, what is on disk at most, resident memory. Then hits from memory on two threads, and reads from disk.
@@ -67,12 +66,7 @@ fn folder_bytes(path: &Path) -> u64 {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1).peekable();
-    if arguments.peek().is_some_and(|first| first == "followers") {
-        let dir = tempfile::tempdir()?;
-        let options = Options::new(dir.path(), 256 * MIB, 1024 * MIB);
-        return followers(&Store::open(options, [1; 24])?).await;
-    }
+    let mut arguments = std::env::args().skip(1);
     let total = (arguments.next().map_or(Ok(2.0), |gib| gib.parse::<f64>())? * 1024.0) as u64 * MIB;
     let bound = arguments.next().map_or(Ok(512), |mib| mib.parse::<u64>())? * MIB;
     let dir = tempfile::tempdir()?;
@@ -147,49 +141,6 @@ async fn main() -> anyhow::Result<()> {
     let store: Store<Head> = Store::open(Options::new(dir.path(), memory, bound), [1; 24])?;
     println!("open           {:?}", began.elapsed());
     from_disk(&store, seed).await
-}
-
-/// One large fill, a hundred followers, each slower than the one before.
-async fn followers(store: &Store<Head>) -> anyhow::Result<()> {
-    let piece = Bytes::from(vec![7; 64 << 10]);
-    let length = 100 * MIB;
-    let Fill::Lead(mut writer) = store.fill(&store.key("large"), None, |_| false, 1) else {
-        bail!("led by nobody else")
-    };
-    writer.head(Head(Vec::new()), Some(length));
-    let began = Instant::now();
-    let tasks: Vec<_> = (0..100_u64)
-        .map(|pace| {
-            let mut follower = writer.reader();
-            tokio::spawn(async move {
-                let mut read = 0;
-                while let Some(piece) = follower.next().await {
-                    read += piece?.len() as u64;
-                    if pace > 10 {
-                        tokio::time::sleep(Duration::from_micros(pace * 100)).await;
-                    }
-                }
-                anyhow::Ok(read)
-            })
-        })
-        .collect();
-    for _ in 0..length / piece.len() as u64 {
-        writer.write(piece.clone()).await?;
-    }
-    writer.finish()?;
-    let written = began.elapsed();
-    for task in tasks {
-        if task.await?? != length {
-            bail!("a follower got less than the body");
-        }
-    }
-    println!(
-        "followers      100 of a body of {} MiB: written in {written:?}, the slowest read it in {:?}; resident {} MiB",
-        length / MIB,
-        began.elapsed(),
-        proc_value("/proc/self/status", "VmRSS:")? / 1024
-    );
-    Ok(())
 }
 
 /// Hits per second from memory, on two threads.

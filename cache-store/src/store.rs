@@ -92,22 +92,11 @@ impl<M: Meta> Inner<M> {
         self.changes[(key.hash() % CHANGE_STRIPES as u128) as usize].lock()
     }
 
-    /// Makes a new entry visible, unless a fill that began later has been faster. Says whether it did.
-    pub(crate) fn publish(&self, entry: Arc<Entry<M>>) -> bool {
+    /// Makes a new entry visible.
+    pub(crate) fn publish(&self, entry: Arc<Entry<M>>) {
         let mut changes = self.changes(entry.key());
-        if self.is_overtaken(entry.key(), entry.tag()) {
-            return false;
-        }
         *changes += 1;
         self.memory.insert(entry);
-        true
-    }
-
-    /// True when memory has an entry of a later fill index than this one.
-    pub(crate) fn is_overtaken(&self, key: &Key, tag: u64) -> bool {
-        self.memory
-            .entry(key)
-            .is_some_and(|current| current.tag() > tag)
     }
 
     /// A fill has ended: nobody joins it any more.
@@ -296,10 +285,12 @@ impl<M: Meta> Store<M> {
         if let Some(running) = stripe.get(&key.hash())
             && running.key.whole() == key.whole()
             && joins(running.tag)
-            && let Some(follower) = Follower::join(running)
+            && running.joinable()
+            // Complete, but not gone yet, and what it brought is what the caller has and wants brought anew.
+            && !seen.is_some_and(|seen| seen.fill() == running.fill)
         {
             self.inner.counts.joined.add(1);
-            return Fill::Follow(follower);
+            return Fill::Follow(Follower::new(running.clone()));
         }
         if let Some(entry) = self.inner.memory.entry(key)
             && !seen.is_some_and(|seen| Arc::ptr_eq(seen, &entry))

@@ -11,8 +11,8 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, DB, Direction, Env, FlushOptions, IteratorMode,
-    Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, DB, Direction, FlushOptions, IteratorMode, Options,
+    ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::record::age_of;
@@ -47,9 +47,6 @@ const AGES: &str = "ages";
 /// Smaller chunks stay in the table files; a blob record of their own would cost more than it saves.
 const BLOB_MIN_BYTES: usize = 4096;
 
-const FLUSHERS: i32 = 3;
-const COMPACTORS: i32 = 2;
-
 /// Both instances.
 pub(crate) struct Rocks {
     entries: DB,
@@ -67,8 +64,7 @@ pub(crate) struct Forgotten {
 
 /// Options that both instances share: few and small log files, nothing allocated ahead, so that `du` and the bound mean
 /// the same.
-fn common(options: &mut Options, env: &Env) {
-    options.set_env(env);
+fn common(options: &mut Options) {
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_keep_log_file_num(2);
@@ -98,15 +94,11 @@ fn chunk_key(fill: &FillId, number: u32) -> [u8; 20] {
 impl Rocks {
     pub(crate) fn open(entries: &Path, bodies: &Path, budget: &Budget) -> Result<Self> {
         let cache = Cache::new_lru_cache(to_usize(budget.block_cache_bytes));
-        // All instances of a process share its pools, the one of Raft too: one flushing thread for each.
-        let mut env = Env::new()?;
-        env.set_high_priority_background_threads(FLUSHERS);
-        env.set_background_threads(COMPACTORS);
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
         Ok(Self {
-            entries: open_entries(entries, budget, &cache, &env)?,
-            bodies: open_bodies(bodies, budget, &cache, &env)?,
+            entries: open_entries(entries, budget, &cache)?,
+            bodies: open_bodies(bodies, budget, &cache)?,
             unlogged,
         })
     }
@@ -303,9 +295,9 @@ impl Rocks {
     }
 }
 
-fn open_entries(path: &Path, budget: &Budget, cache: &Cache, env: &Env) -> Result<DB> {
+fn open_entries(path: &Path, budget: &Budget, cache: &Cache) -> Result<DB> {
     let mut base = Options::default();
-    common(&mut base, env);
+    common(&mut base);
     let memtable = budget.entries_memtable_bytes;
     let mut options = base.get_options_from_string(format!(
         "{COMMON}write_buffer_size={memtable};max_write_buffer_number=2;db_write_buffer_size={total};\
@@ -324,9 +316,9 @@ fn open_entries(path: &Path, budget: &Budget, cache: &Cache, env: &Env) -> Resul
     )?)
 }
 
-fn open_bodies(path: &Path, budget: &Budget, cache: &Cache, env: &Env) -> Result<DB> {
+fn open_bodies(path: &Path, budget: &Budget, cache: &Cache) -> Result<DB> {
     let mut base = Options::default();
-    common(&mut base, env);
+    common(&mut base);
     let mut options = base.get_options_from_string(format!(
         "{COMMON}compaction_style=kCompactionStyleFIFO;ttl=0;enable_blob_files=true;min_blob_size={BLOB_MIN_BYTES};\
          blob_file_size=268435456;blob_compression_type=kNoCompression;write_buffer_size={memtable};\

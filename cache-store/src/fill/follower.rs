@@ -26,18 +26,8 @@ impl<M: Meta> std::fmt::Debug for Follower<M> {
 }
 
 impl<M: Meta> Follower<M> {
-    /// Joins a fill that runs already, as long as its first byte can be had.
-    pub(crate) fn join(fill: &Arc<Running<M>>) -> Option<Self> {
-        let seat = fill.join()?;
-        Some(Self::seated(fill.clone(), seat))
-    }
-
     pub(crate) fn new(fill: Arc<Running<M>>) -> Self {
         let seat = fill.sit();
-        Self::seated(fill, seat)
-    }
-
-    fn seated(fill: Arc<Running<M>>, seat: usize) -> Self {
         Self {
             fill,
             seat,

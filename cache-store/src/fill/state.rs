@@ -104,20 +104,6 @@ impl<M> State<M> {
         self.pieces.push_back((begin, payload));
     }
 
-    fn sit(&mut self) -> usize {
-        self.followed = true;
-        match self.seats.iter().position(|seat| *seat == Seat::Free) {
-            Some(free) => {
-                self.seats[free] = Seat::At(0);
-                free
-            }
-            None => {
-                self.seats.push(Seat::At(0));
-                self.seats.len() - 1
-            }
-        }
-    }
-
     fn slowest(&self) -> Option<u64> {
         self.seats
             .iter()
@@ -227,6 +213,12 @@ impl<M> Running<M> {
         self.counts.running_bytes.add(after.saturating_sub(before));
         self.counts.running_bytes.take(before.saturating_sub(after));
         value
+    }
+
+    /// True while a newcomer could read the body from its first byte on.
+    pub(crate) fn joinable(&self) -> bool {
+        let state = self.state.lock();
+        state.start <= state.stored_to && !matches!(state.end, Some(End::Broken(_)))
     }
 
     pub(crate) fn set_head(&self, meta: M, length: Option<u64>) {
@@ -340,16 +332,19 @@ impl<M> Running<M> {
         failed > 0
     }
 
-    /// A seat at the first byte for a newcomer; none when the body can no longer be read from there.
-    pub(crate) fn join(&self) -> Option<usize> {
-        let mut state = self.state.lock();
-        let joinable = state.start <= state.stored_to && !matches!(state.end, Some(End::Broken(_)));
-        joinable.then(|| state.sit())
-    }
-
-    /// A seat at the first byte, whether or not it can still be read.
     pub(crate) fn sit(&self) -> usize {
-        self.state.lock().sit()
+        let mut state = self.state.lock();
+        state.followed = true;
+        match state.seats.iter().position(|seat| *seat == Seat::Free) {
+            Some(free) => {
+                state.seats[free] = Seat::At(0);
+                free
+            }
+            None => {
+                state.seats.push(Seat::At(0));
+                state.seats.len() - 1
+            }
+        }
     }
 
     pub(crate) fn move_to(&self, seat: usize, at: u64) {

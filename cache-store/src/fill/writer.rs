@@ -39,7 +39,7 @@ pub enum Finished<M: Meta> {
     InMemory(Arc<Entry<M>>),
     /// Too large for the memory tier: found on disk as soon as its last chunk is written there.
     OnDisk,
-    /// Too large for the memory tier, and the disk did not take it; or a fill that began later has ended before.
+    /// Too large for the memory tier, and the disk did not take it.
     Nowhere,
 }
 
@@ -315,10 +315,7 @@ impl<M: Meta> Writer<M> {
 
     fn finish_whole(&self, meta: Arc<M>, length: u64, chunks: Vec<Bytes>) -> Finished<M> {
         let entry = self.entry(meta, length, Stored::Memory(chunks.into()));
-        if !self.store.publish(entry.clone()) {
-            self.end();
-            return Finished::Nowhere;
-        }
+        self.store.publish(entry.clone());
         self.fill.counts().stored.add(1);
         if let Some(disk) = &self.disk {
             let (record, fill) = (entry.record(), self.fill.clone());
@@ -334,8 +331,7 @@ impl<M: Meta> Writer<M> {
 
     /// The entry is there once its last chunk is; until then the fill stays open to newcomers.
     fn finish_on_disk(&self, meta: Arc<M>, length: u64) -> Finished<M> {
-        let overtaken = self.store.is_overtaken(&self.fill.key, self.fill.tag);
-        let Some(disk) = self.disk.as_ref().filter(|_| !overtaken) else {
+        let Some(disk) = &self.disk else {
             self.end();
             return Finished::Nowhere;
         };
@@ -355,7 +351,8 @@ impl<M: Meta> Writer<M> {
         };
         let store = self.store.clone();
         let done = move |committed| {
-            if committed && store.publish(entry) {
+            if committed {
+                store.publish(entry);
                 fill.counts().stored.add(1);
             }
             store.leave(&fill);

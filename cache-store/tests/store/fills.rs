@@ -63,37 +63,6 @@ async fn a_reader_joins_only_a_fill_whose_tag_it_accepts() {
     assert!(matches!(store.fill(&key, None, |_| true, 8), Fill::Lead(_)));
 }
 
-/// Two fetches of one key, the one that began before a purge ending last: it must not cover the one that began after.
-#[tokio::test]
-async fn an_older_fill_that_ends_last_does_not_cover_a_newer_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), 32, 64);
-    let key = store.key("a");
-    for (tag, length) in [(5, 1000), (6, 400_000)] {
-        let mut older = lead(&store, &key);
-        let Fill::Lead(mut newer) = store.fill(&key, None, |other| other >= tag, tag) else {
-            panic!("not to be joined");
-        };
-        older.head(Note("older".into()), None);
-        newer.head(Note("newer".into()), None);
-        older.write(body(1, length)).await.unwrap();
-        newer.write(body(2, length)).await.unwrap();
-        newer.finish().unwrap();
-        crate::world::eventually("the newer is there", async || {
-            store
-                .peek(&key)
-                .is_some_and(|entry| entry.body_bytes() == length as u64)
-        })
-        .await;
-        assert!(matches!(older.finish().unwrap(), Finished::Nowhere));
-        assert_eq!(get(&store, &key).await.unwrap(), body(2, length));
-    }
-    store.close();
-    let store = open(dir.path(), 32, 64);
-    let entry = store.lookup(&store.key("a")).await.unwrap();
-    assert_eq!(entry.meta().0, "newer");
-}
-
 #[tokio::test]
 async fn a_fill_that_ended_between_lookup_and_fill_is_found() {
     let store = memory_only();

@@ -130,7 +130,7 @@ async fn apply(store: &Store<Note>, model: &mut Model, step: Step) {
         Step::Read { key, from, length } => check(store, model, key, from..from + length).await,
         Step::Touch { key } => {
             if let Some(entry) = store.lookup(&store.key(vec![key])).await {
-                store.touch(&entry, Note(format!("touch {number}")), 1);
+                store.touch(&entry, Note(format!("touch {number}")), number);
                 model.entries.get_mut(&key).unwrap().0 = format!("touch {number}");
             }
         }
