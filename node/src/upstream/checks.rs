@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial::{Tls, dial};
 use super::error::UpstreamErrorKind;
-use super::fetch::{Origins, server_name};
+use super::fetch::{Origins, own_host, server_name};
 use super::outgoing::Outgoing;
 use super::table::OriginState;
 use crate::config::site::{HealthCheck, HostHeader, Origin, Site};
@@ -175,13 +175,6 @@ fn check_host(site: &Site, origin: &Origin) -> String {
             let plain = hosts.find(|host| !host.starts_with("*."));
             plain.unwrap_or(&origin.host).to_string()
         }
-        HostHeader::Origin => {
-            let usual = if origin.tls { 443 } else { 80 };
-            if origin.port == usual {
-                origin.host.to_string()
-            } else {
-                format!("{}:{}", origin.host, origin.port)
-            }
-        }
+        HostHeader::Origin => own_host(origin),
     }
 }

@@ -174,6 +174,7 @@ impl Origins {
     ) -> Result<Answer, UpstreamError> {
         let origins = self.table.of(site);
         let client_host = host_name(&request);
+        let client_field = request.headers().get(HOST).cloned();
         let (request, progress) = prepare(request);
         let mut pending = Some(request);
         let mut tried = vec![false; site.origins.len()];
@@ -200,6 +201,7 @@ impl Origins {
                 origin,
                 state,
                 client_host: &client_host,
+                client_field: client_field.as_ref(),
                 progress: progress.as_deref(),
                 reuse,
             };
@@ -382,6 +384,8 @@ struct Exchange<'a> {
     origin: &'a Origin,
     state: &'a Arc<OriginState>,
     client_host: &'a str,
+    /// The client's Host field.
+    client_field: Option<&'a HeaderValue>,
     progress: Option<&'a Progress>,
     /// May a kept-alive connection be used?
     reuse: bool,
@@ -393,6 +397,10 @@ impl Exchange<'_> {
         mut request: Request<Outgoing>,
         replay: Replay,
     ) -> Result<Response<Body>, Failed> {
+        // Always, as the request may come back from another origin unsent.
+        if let Some(host) = host_field(self.origin, self.client_field) {
+            request.headers_mut().insert(HOST, host);
+        }
         let lane = self.origins.lanes.here();
         let (route, tls) = match self.way().await {
             Ok(way) => way,
@@ -523,6 +531,26 @@ impl Exchange<'_> {
                 Arc::clone(self.state),
             ))
         })
+    }
+}
+
+/// What Host says towards an origin. `client` is the field as the client sent it.
+fn host_field(origin: &Origin, client: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let name = match &origin.host_header {
+        HostHeader::Client => return client.cloned(),
+        HostHeader::Origin => own_host(origin),
+        HostHeader::Name(name) => name.to_string(),
+    };
+    HeaderValue::try_from(name).ok()
+}
+
+/// An origin's own name, with the port where it is not the usual one.
+pub(super) fn own_host(origin: &Origin) -> String {
+    let usual = if origin.tls { 443 } else { 80 };
+    if origin.port == usual {
+        origin.host.to_string()
+    } else {
+        format!("{}:{}", origin.host, origin.port)
     }
 }
 
