@@ -9,5 +9,6 @@ pub mod exchange;
 pub mod listen;
 pub mod observe;
 pub mod protect;
+pub mod proxy;
 pub mod upstream;
 pub mod view;

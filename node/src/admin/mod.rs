@@ -24,5 +24,7 @@ pub use error::AdminError;
 pub use readiness::{Phase, Readiness};
 pub use server::{ServeError, Server, Sockets, bind_metrics, serve, serve_metrics};
 
+pub(crate) use steer::ordered;
+
 #[cfg(test)]
 mod tests;

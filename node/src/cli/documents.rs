@@ -93,17 +93,12 @@ pub(super) fn author() -> Option<String> {
     set.find(|name| !name.is_empty())
 }
 
-/// A file's name and text.
-type Named = (String, String);
-/// What a check says of a file: right, or wrong.
-type Verdict = Result<String, String>;
-
 /// What differs between the two kinds.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     noun: &'static str,
     path: &'static str,
-    check: fn(&[Named]) -> Vec<Verdict>,
+    check: fn(&[(String, String)]) -> Vec<Result<String, String>>,
 }
 
 pub(super) const SITE: Kind = Kind {
@@ -292,7 +287,7 @@ fn check(kind: Kind, files: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_sites(files: &[Named]) -> Vec<Verdict> {
+fn check_sites(files: &[(String, String)]) -> Vec<Result<String, String>> {
     let parsed: Vec<_> = files
         .iter()
         .map(|(file, text)| site_file::parse(text, file))
@@ -315,7 +310,7 @@ fn check_sites(files: &[Named]) -> Vec<Verdict> {
     verdicts.chain(clash.err().map(Err)).collect()
 }
 
-fn check_zones(files: &[Named]) -> Vec<Verdict> {
+fn check_zones(files: &[(String, String)]) -> Vec<Result<String, String>> {
     let verdicts = files
         .iter()
         .map(|(file, text)| match zone_file::parse(text, file) {
@@ -333,7 +328,7 @@ fn check_zones(files: &[Named]) -> Vec<Verdict> {
 /// Largest file that is read; the cluster takes less.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<Named>> {
+fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
     let read = files.iter().map(|file| {
         let mut text = String::new();
         if file.as_os_str() == "-" {

@@ -1,0 +1,185 @@
+//! The first phases of a request: whose it is, whether it is let in, what it asks for.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::header::{AUTHORIZATION, CONNECTION};
+use http::request::Parts;
+use http::{HeaderMap, Method, Version};
+
+use super::cache_control::{CacheControl, Scope};
+use super::conditions;
+use super::key::{Authority, Target};
+use super::outcome::{Own, Refusal};
+use super::{Proxy, headers};
+use crate::config::site::{Ruling, Site};
+use crate::exchange::Client;
+use crate::protect::Verdict;
+use crate::view::{Identity, View};
+
+/// A request that was let in, with all that later phases decide from. The view in it is pinned: the request never
+/// sees half a change.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) site: Arc<Site>,
+    pub(super) client: Arc<Client>,
+    pub(super) method: Method,
+    pub(super) version: Version,
+    /// The client's fields, without what ends at this hop.
+    pub(super) headers: HeaderMap,
+    pub(super) directives: CacheControl,
+    pub(super) authority: Authority,
+    pub(super) target: Target,
+    /// Purge identity: `host/path?query`.
+    pub(super) url: String,
+    pub(super) ruling: Ruling,
+    pub(super) now: SystemTime,
+}
+
+impl Ask {
+    /// What purges match the request by.
+    pub(super) fn identity(&self) -> Identity<'_> {
+        Identity {
+            site: &self.site.name,
+            url: &self.url,
+        }
+    }
+
+    /// Why the cache has no part in this request; none when it has.
+    pub(super) fn bypass(&self, has_content: bool) -> Option<Refusal> {
+        if self.method != Method::GET && self.method != Method::HEAD {
+            Some(Refusal::Method)
+        } else if has_content {
+            Some(Refusal::Content)
+        } else if self.ruling.bypass {
+            Some(Refusal::Rule)
+        } else if conditions::needs_origin(&self.headers) {
+            Some(Refusal::Precondition)
+        } else {
+            None
+        }
+    }
+
+    /// May the request wait for another's fetch, and others for its own? Not where its answer is for it alone, nor
+    /// where it wants one that was made after it asked.
+    pub(super) fn joins_others(&self) -> bool {
+        self.method == Method::GET
+            && !self.directives.no_store
+            && self.directives.no_cache == Scope::Absent
+            && !self.headers.contains_key(AUTHORIZATION)
+    }
+}
+
+/// A request that we answer by ourselves.
+#[derive(Clone, Debug)]
+pub(super) struct Turned {
+    pub(super) own: Own,
+    pub(super) site: Option<Arc<Site>>,
+    /// Seconds for `Retry-After`.
+    pub(super) retry_after_s: Option<u64>,
+    /// For `Location`.
+    pub(super) location: Option<String>,
+}
+
+impl Turned {
+    pub(super) const fn new(own: Own) -> Self {
+        Self {
+            own,
+            site: None,
+            retry_after_s: None,
+            location: None,
+        }
+    }
+
+    fn at(own: Own, site: &Arc<Site>) -> Self {
+        Self {
+            site: Some(Arc::clone(site)),
+            ..Self::new(own)
+        }
+    }
+}
+
+impl Proxy {
+    /// Host → site → loop, guard, https → target. An error is a response of our own.
+    pub(super) fn admit(
+        &self,
+        view: &View,
+        client: &Arc<Client>,
+        parts: Parts,
+        now: SystemTime,
+    ) -> Result<Ask, Turned> {
+        let Parts {
+            method,
+            uri,
+            version,
+            mut headers,
+            ..
+        } = parts;
+        let authority = Authority::of_request(&uri, &headers, client.tls)
+            .map_err(|_| Turned::new(Own::BadRequest))?;
+        let site = view
+            .site(authority.host())
+            .ok_or_else(|| Turned::new(Own::Misdirected))?;
+        if let Some(name) = &client.server_name
+            && !serves(view, site, name)
+        {
+            return Err(Turned::at(Own::Misdirected, site));
+        }
+        match self.protect.verdict(site, client.address, Instant::now()) {
+            Verdict::Pass => {}
+            Verdict::Deny(_) => return Err(Turned::at(Own::Denied, site)),
+            Verdict::Slow { retry_after } => {
+                // Rounded up: one who comes back on time must not be early.
+                let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+                return Err(Turned {
+                    retry_after_s: Some(seconds.max(1)),
+                    ..Turned::at(Own::Limited, site)
+                });
+            }
+        }
+        if headers::loops(&headers, &self.cdn_id) {
+            return Err(Turned::at(Own::Loop, site));
+        }
+        let target =
+            Target::normalise(&uri, &site.cache).map_err(|_| Turned::at(Own::BadRequest, site))?;
+        if site.tls.redirect_http && !client.tls {
+            return Err(Turned {
+                location: Some(self.https_url(&authority, &target)),
+                ..Turned::at(Own::Redirect, site)
+            });
+        }
+        if headers.contains_key(CONNECTION) {
+            // Before anything is chosen by a field: what `Connection` names never reaches the origin, so it must not
+            // choose a variant either.
+            headers::remove_hop_by_hop(&mut headers);
+        }
+        Ok(Ask {
+            ruling: site.ruling(target.path()),
+            url: target.identity(authority.host()),
+            directives: CacheControl::of_request(&headers),
+            site: Arc::clone(site),
+            client: Arc::clone(client),
+            method,
+            version,
+            headers,
+            authority,
+            target,
+            now,
+        })
+    }
+
+    fn https_url(&self, authority: &Authority, target: &Target) -> String {
+        let path = target.path_and_query();
+        match self.https_port {
+            443 => format!("https://{}{path}", authority.host()),
+            port => format!("https://{}:{port}{path}", authority.host()),
+        }
+    }
+}
+
+/// Does the site that a Host belongs to also stand behind the name that TLS was made for? A certificate that covers
+/// several sites would else let a client of one speak to another under the first one's name (RFC 9110 §7.4).
+fn serves(view: &View, site: &Arc<Site>, server_name: &str) -> bool {
+    view.site(server_name)
+        .is_some_and(|named| Arc::ptr_eq(named, site))
+}

@@ -1,0 +1,109 @@
+//! `Cache-Status` (RFC 9211): one member per cache that handled the answer, ours last.
+
+use std::fmt::Write as _;
+
+use super::outcome::{Outcome, Passage};
+
+/// Our member of the list: `NODE; hit; ttl=…` or `NODE; fwd=miss; fwd-status=200; stored; collapsed`.
+///
+/// `node` is written as a token where it is one, else as a string (RFC 8941 §3.3).
+#[must_use]
+pub(super) fn member(node: &str, passage: &Passage) -> String {
+    let mut text = String::with_capacity(node.len() + 48);
+    write_node(&mut text, node);
+    match passage.fwd {
+        // Writing to a String cannot fail.
+        None => text.push_str("; hit"),
+        Some(fwd) => {
+            text.push_str("; fwd=");
+            text.push_str(fwd.word());
+            if let Some(status) = passage.fwd_status {
+                text.push_str("; fwd-status=");
+                text.push_str(status.as_str());
+            }
+        }
+    }
+    if let Some(ttl_s) = passage.ttl_s {
+        write!(text, "; ttl={ttl_s}").unwrap_or_default();
+    }
+    if passage.stored {
+        text.push_str("; stored");
+    }
+    if passage.collapsed {
+        text.push_str("; collapsed");
+    }
+    let detail = match passage.outcome {
+        Outcome::StaleIfError => Some("stale-if-error"),
+        Outcome::Uncacheable(refusal) | Outcome::Bypass(refusal) => Some(refusal.word()),
+        _ => None,
+    };
+    if let Some(detail) = detail {
+        text.push_str("; detail=");
+        text.push_str(detail);
+    }
+    text
+}
+
+fn write_node(text: &mut String, node: &str) {
+    let starts_well = node.starts_with(|first: char| first.is_ascii_alphabetic() || first == '*');
+    let token = node
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte));
+    if starts_well && token {
+        text.push_str(node);
+        return;
+    }
+    text.push('"');
+    for c in node.chars().filter(|c| matches!(c, ' '..='~')) {
+        if matches!(c, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::{Fwd, Refusal};
+    use super::*;
+    use http::StatusCode;
+
+    #[test]
+    fn each_way_of_answering_has_its_line() {
+        let hit = Passage {
+            ttl_s: Some(30),
+            ..Passage::new(Outcome::Hit)
+        };
+        assert_eq!(member("lon1", &hit), "lon1; hit; ttl=30");
+        let miss = Passage {
+            fwd: Some(Fwd::Miss),
+            fwd_status: Some(StatusCode::OK),
+            stored: true,
+            collapsed: true,
+            ..Passage::new(Outcome::Miss)
+        };
+        assert_eq!(
+            member("lon1", &miss),
+            "lon1; fwd=miss; fwd-status=200; stored; collapsed"
+        );
+        let private = Passage {
+            fwd: Some(Fwd::Miss),
+            fwd_status: Some(StatusCode::OK),
+            ..Passage::new(Outcome::Uncacheable(Refusal::Private))
+        };
+        assert_eq!(
+            member("lon1", &private),
+            "lon1; fwd=miss; fwd-status=200; detail=private"
+        );
+        let stale = Passage {
+            fwd: Some(Fwd::Stale),
+            ttl_s: Some(-3),
+            ..Passage::new(Outcome::StaleIfError)
+        };
+        assert_eq!(
+            member("1 a\"b", &stale),
+            "\"1 a\\\"b\"; fwd=stale; ttl=-3; detail=stale-if-error"
+        );
+    }
+}

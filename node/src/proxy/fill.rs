@@ -1,0 +1,222 @@
+//! Fills: fetches that outlive the client that began them, and that any number of readers follow.
+//!
+//! They run on the runtime that owns the origin pools. Their number is bounded; beyond it requests are passed through.
+//! What the leader's client needs to know is sent to it as a [`Led`], at the moment the head is known.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Response;
+use http_body_util::BodyExt as _;
+use nearside_cache_store::{Finished, Key, Writer};
+use tokio::sync::oneshot;
+
+use super::Proxy;
+use super::fetch::{Fetched, Job, fetch};
+use super::lookup::Stored;
+use super::meta::HttpMeta;
+use super::outcome::Refusal;
+use super::ports::Unanswered;
+use crate::exchange::Body;
+
+/// What a leader's own client is told.
+#[derive(Debug)]
+pub(super) enum Led {
+    /// The answer is being stored; read it as a follower does.
+    Storing { origin: Box<str> },
+    /// The answer is for this client only.
+    Unshared {
+        response: Response<Body>,
+        refusal: Refusal,
+        origin: Box<str>,
+    },
+    /// What was stored is still good.
+    Freshened { entry: Stored, origin: Box<str> },
+    /// The origin is broken.
+    Broken {
+        response: Response<Body>,
+        origin: Box<str>,
+    },
+    /// Nobody answered.
+    Unanswered(Unanswered),
+}
+
+/// Where an answer goes if it may be stored.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) primary: Key,
+    pub(super) key: Key,
+}
+
+impl Proxy {
+    /// Starts a fill that is led by this request, on the fills' runtime. The receiver hears of the head; dropping it
+    /// does not stop the fill.
+    pub(super) fn lead(
+        self: &Arc<Self>,
+        job: Job,
+        place: Place,
+        writer: Writer<HttpMeta>,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) -> oneshot::Receiver<Led> {
+        let (tell, told) = oneshot::channel();
+        let proxy = Arc::clone(self);
+        self.fills.spawn(async move {
+            proxy.run_fill(job, place, writer, tell).await;
+            drop(permit);
+        });
+        told
+    }
+
+    async fn run_fill(
+        &self,
+        job: Job,
+        place: Place,
+        mut writer: Writer<HttpMeta>,
+        tell: oneshot::Sender<Led>,
+    ) {
+        self.metrics.fills.inc();
+        let fetched = fetch(&*self.upstream, &self.node, &self.cdn_id, &job).await;
+        let led = match fetched {
+            Fetched::Storable {
+                meta,
+                body,
+                length,
+                origin,
+            } => {
+                self.note_shareable(&job, &place, &meta);
+                let fields: Vec<_> = meta
+                    .selection
+                    .iter()
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                self.note_variant(&place.primary, &place.key, &fields).await;
+                writer.head(*meta, length);
+                tell_leader(tell, Led::Storing { origin });
+                self.write_body(&job, &place, writer, body).await;
+                return;
+            }
+            Fetched::NotModified { meta, origin } => match &job.stored {
+                Some(stored) => {
+                    self.note_shareable(&job, &place, &meta);
+                    let entry = self.store.touch(stored, *meta, job.fill_index);
+                    // Followers look again, and find it fresh.
+                    writer.decline();
+                    Led::Freshened { entry, origin }
+                }
+                None => return,
+            },
+            Fetched::Unshared {
+                response,
+                refusal,
+                origin,
+            } => {
+                if !matches!(refusal, Refusal::RequestNoStore | Refusal::Authorization) {
+                    self.marks.set_solo(place.key.whole(), Instant::now());
+                }
+                writer.decline();
+                Led::Unshared {
+                    response,
+                    refusal,
+                    origin,
+                }
+            }
+            Fetched::Broken { response, origin } => {
+                writer.fail(format!("{origin} answered {}", response.status().as_u16()));
+                Led::Broken { response, origin }
+            }
+            Fetched::Unanswered(unanswered) => {
+                writer.fail(Arc::clone(&unanswered.reason));
+                Led::Unanswered(unanswered)
+            }
+        };
+        tell_leader(tell, led);
+    }
+
+    /// Stores an answer that was fetched for one client and turns out to be storable. The returned follower is that
+    /// client's.
+    pub(super) fn store_late(
+        self: &Arc<Self>,
+        job: Job,
+        place: Place,
+        meta: HttpMeta,
+        body: Body,
+        length: Option<u64>,
+        mut writer: Writer<HttpMeta>,
+    ) {
+        let proxy = Arc::clone(self);
+        self.fills.spawn(async move {
+            proxy.metrics.fills.inc();
+            proxy.note_shareable(&job, &place, &meta);
+            let fields: Vec<_> = meta
+                .selection
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect();
+            proxy
+                .note_variant(&place.primary, &place.key, &fields)
+                .await;
+            writer.head(meta, length);
+            proxy.write_body(&job, &place, writer, body).await;
+        });
+    }
+
+    /// Brings the body into the store. A body that breaks off is never stored, and its readers see it break.
+    async fn write_body(
+        &self,
+        job: &Job,
+        place: &Place,
+        mut writer: Writer<HttpMeta>,
+        mut body: Body,
+    ) {
+        let mut written_bytes = 0_u64;
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Err(error) => {
+                    tracing::debug!(site = &*job.ask.site.name, %error, "fill broke off");
+                    writer.fail(error.to_string());
+                    return;
+                }
+                Ok(frame) => {
+                    let Ok(piece) = frame.into_data() else {
+                        continue;
+                    };
+                    written_bytes += piece.len() as u64;
+                    if let Err(error) = writer.write(piece).await {
+                        tracing::debug!(site = &*job.ask.site.name, %error, "fill broke off");
+                        return;
+                    }
+                }
+            }
+        }
+        match writer.finish() {
+            // Its length was not known before, and is more than the site wants stored.
+            Ok(Finished::InMemory(_) | Finished::OnDisk)
+                if written_bytes > job.ask.site.cache.body_max_bytes =>
+            {
+                self.store.remove(&place.key);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(site = &*job.ask.site.name, %error, "fill broke off");
+            }
+        }
+    }
+
+    /// Remembers whether readers of this key should wait for each other.
+    fn note_shareable(&self, job: &Job, place: &Place, meta: &HttpMeta) {
+        let now = Instant::now();
+        if meta
+            .freshness
+            .shareable(meta.status, job.ask.ruling, meta.freshness.response_time)
+        {
+            self.marks.clear_solo(place.key.whole(), now);
+        } else {
+            self.marks.set_solo(place.key.whole(), now);
+        }
+    }
+}
+
+/// The client may have gone; the fill goes on without it.
+fn tell_leader(tell: oneshot::Sender<Led>, led: Led) {
+    drop(tell.send(led));
+}

@@ -1,0 +1,191 @@
+//! The end of a request: the head is counted when it leaves, the body when its last byte has gone or the client has.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response};
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::Proxy;
+use super::metrics::SiteMetrics;
+use super::outcome::{Outcome, Passage};
+use crate::config::site::Site;
+use crate::exchange::{Body, BodyError, BodyStream, Client};
+use crate::observe::access::{AccessLog, Record};
+use crate::view::View;
+
+/// What is noted of a request at its begin.
+#[derive(Debug)]
+pub(super) struct Receipt {
+    pub(super) request_id: u64,
+    pub(super) site: Option<Arc<Site>>,
+    begin: Instant,
+    is_head: bool,
+    /// Only when somebody reads it.
+    record: Option<Box<Record>>,
+}
+
+impl Proxy {
+    /// Notes what the access log will want to know; next to nothing when there is none.
+    pub(super) fn receipt(
+        &self,
+        view: &View,
+        client: &Client,
+        parts: &Parts,
+        begin: Instant,
+        now: SystemTime,
+    ) -> Receipt {
+        let request_id = rand::random();
+        let record = self.access.is_on().then(|| {
+            Box::new(Record {
+                time: now,
+                node: self.node.clone(),
+                site: None,
+                method: parts.method.clone(),
+                host: host(parts),
+                target: parts
+                    .uri
+                    .path_and_query()
+                    .map_or_else(String::new, |target| target.as_str().to_owned()),
+                status: 0,
+                body_bytes: 0,
+                complete: true,
+                first_byte: begin.elapsed(),
+                duration: begin.elapsed(),
+                outcome: "",
+                reason: None,
+                collapsed: false,
+                peer: None,
+                origin: None,
+                client: client.address,
+                request_id,
+                generation: view.generation,
+            })
+        });
+        Receipt {
+            request_id,
+            site: None,
+            begin,
+            is_head: parts.method == Method::HEAD,
+            record,
+        }
+    }
+
+    /// Counts the head, and sees to it that the body is counted.
+    pub(super) fn finish(
+        &self,
+        receipt: Receipt,
+        response: Response<Body>,
+        passage: Passage,
+    ) -> Response<Body> {
+        let Receipt {
+            site,
+            begin,
+            is_head,
+            mut record,
+            ..
+        } = receipt;
+        let metrics = self.metrics.site(site.as_ref().map(|site| &*site.name));
+        let elapsed = begin.elapsed();
+        metrics.answered(passage.outcome, elapsed.as_secs_f64());
+        if let Some(record) = &mut record {
+            record.site = site.map(|site| site.name.clone());
+            record.status = response.status().as_u16();
+            record.first_byte = elapsed;
+            record.outcome = passage.outcome.label();
+            record.reason = passage.outcome.reason();
+            record.collapsed = passage.collapsed;
+            record.origin = passage.origin;
+        }
+        let mut end = End {
+            metrics,
+            outcome: passage.outcome,
+            begin,
+            access: self.access.clone(),
+            record,
+            body_bytes: 0,
+            complete: false,
+        };
+        let (parts, body) = response.into_parts();
+        let body = match body {
+            Body::Stream(stream) if !is_head => Body::stream(Counted { stream, end }),
+            // What is in memory is as good as sent: wrapping it would cost every hit an allocation.
+            in_memory => {
+                end.body_bytes = in_memory.size_hint().exact().unwrap_or(0);
+                end.complete = true;
+                in_memory
+            }
+        };
+        Response::from_parts(parts, body)
+    }
+}
+
+fn host(parts: &Parts) -> String {
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let field = || parts.headers.get(http::header::HOST)?.to_str().ok();
+    authority.or_else(field).unwrap_or_default().to_owned()
+}
+
+/// Reports once, when it is dropped: after the last byte, or when the client has gone.
+struct End {
+    metrics: Arc<SiteMetrics>,
+    outcome: Outcome,
+    begin: Instant,
+    access: AccessLog,
+    record: Option<Box<Record>>,
+    body_bytes: u64,
+    complete: bool,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.metrics.sent(self.outcome, self.body_bytes);
+        if let Some(mut record) = self.record.take() {
+            record.body_bytes = self.body_bytes;
+            record.complete = self.complete;
+            record.duration = self.begin.elapsed();
+            self.access.write(record);
+        }
+    }
+}
+
+/// A body that counts what passes.
+struct Counted {
+    stream: BodyStream,
+    end: End,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = this.stream.as_mut().poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, |piece| piece.len() as u64);
+                this.end.body_bytes += bytes;
+                this.end.complete |= this.stream.is_end_stream();
+            }
+            Poll::Ready(None) => this.end.complete = true,
+            _ => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.stream.size_hint()
+    }
+}

@@ -1,0 +1,428 @@
+//! Which fields travel on: from the client to the origin, from the origin into the store, from either to the client.
+//!
+//! Three things are kept apart. Hop-by-hop fields end at us (RFC 9110 §7.6.1). Forwarding fields are ours to write:
+//! what a client put there is replaced (§7.6.3, RFC 7239), as anything that shapes the origin's answer without being
+//! in the key could be stored for everyone. And some fields may be sent but not stored (RFC 9111 §3.1).
+
+use std::net::IpAddr;
+
+use http::header::{
+    AGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    VIA,
+};
+use http::{HeaderMap, Method, Version};
+
+use crate::exchange::Client;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// RFC 8586.
+pub(super) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// RFC 9211.
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Fields that concern one connection only.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+];
+
+/// Fields by which frameworks let a client restate where it came from or what it asked for. They are in no key, so
+/// they do not reach the origin from a client.
+const RESTATED: [&str; 20] = [
+    "x-forwarded-server",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-forwarded-path",
+    "x-forwarded-uri",
+    "x-forwarded",
+    "x-host",
+    "x-http-host-override",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-url-scheme",
+    "front-end-https",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
+
+/// Fields by which a client of a cacheable method could make the origin run another one.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// How much of a request field, as the origin sees it, comes from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// The client's, unchanged.
+    ByClient,
+    /// The same for all requests of one key: in the key itself, or not sent at all.
+    ByKey,
+    /// By us, another for each client: an answer that varies on it is for one client only.
+    PerClient,
+}
+
+/// Who writes a field that an answer may vary on.
+#[must_use]
+pub(super) fn written(name: &HeaderName) -> Written {
+    if [X_FORWARDED_FOR, FORWARDED, VIA, CDN_LOOP].contains(name) {
+        return Written::PerClient;
+    }
+    let by_key = [HOST, X_FORWARDED_HOST, X_FORWARDED_PROTO, EXPECT].contains(name)
+        || HOP_BY_HOP.contains(name)
+        || RESTATED.contains(&name.as_str())
+        || METHOD_OVERRIDES.contains(&name.as_str());
+    if by_key {
+        Written::ByKey
+    } else {
+        Written::ByClient
+    }
+}
+
+/// Takes out what ends at this hop: the fixed fields, and those that `Connection` names. A nomination of a field that
+/// frames or addresses the message is not obeyed: it would change what the rest means.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let nominated: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Who we are and where the request came to us, as the origin is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop<'a> {
+    /// This node's pseudonym in `Via` and `Cache-Status`.
+    pub node: &'a str,
+    /// Our identifier in `CDN-Loop`, the same on every node of a cluster.
+    pub cdn_id: &'a str,
+    /// The client.
+    pub client: &'a Client,
+    /// `host[:port]`, normalised.
+    pub authority: &'a str,
+    /// The version the client spoke.
+    pub version: Version,
+}
+
+/// Makes the fields of the request to the origin out of the client's.
+///
+/// `Host` is set to the client's authority; `upstream` overwrites it where the site wants another.
+pub(super) fn towards_origin(headers: &mut HeaderMap, method: &Method, hop: Hop<'_>) {
+    remove_hop_by_hop(headers);
+    headers.remove(EXPECT);
+    for name in RESTATED {
+        headers.remove(name);
+    }
+    if method == Method::GET || method == Method::HEAD {
+        for name in METHOD_OVERRIDES {
+            headers.remove(name);
+        }
+    }
+    let scheme = if hop.client.tls { "https" } else { "http" };
+    set(headers, HOST, hop.authority);
+    set(headers, X_FORWARDED_HOST, hop.authority);
+    set(headers, X_FORWARDED_PROTO, scheme);
+    let (client, socket) = (hop.client.address, hop.client.socket.ip().to_canonical());
+    // Behind a trusted proxy the two differ, and both are part of the way.
+    if client == socket {
+        set(headers, X_FORWARDED_FOR, &client.to_string());
+    } else {
+        set(headers, X_FORWARDED_FOR, &format!("{client}, {socket}"));
+    }
+    let mut forwarded = format!(
+        "for={};host=\"{}\";proto={scheme}",
+        node(client),
+        hop.authority
+    );
+    if client != socket {
+        forwarded.push_str(&format!(", for={}", node(socket)));
+    }
+    set(headers, FORWARDED, &forwarded);
+    append(headers, VIA, &via(hop.version, hop.node));
+    append(headers, CDN_LOOP, hop.cdn_id);
+}
+
+/// A node identifier of RFC 7239 §6: IPv6 in brackets and quotes.
+fn node(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    }
+}
+
+/// `Via`'s received-protocol and our pseudonym (RFC 9110 §7.6.3).
+#[must_use]
+pub(super) fn via(version: Version, node: &str) -> String {
+    let version = match version {
+        Version::HTTP_09 | Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2.0",
+        Version::HTTP_3 => "3.0",
+        _ => "1.1",
+    };
+    format!("{version} {node}")
+}
+
+/// True when `CDN-Loop` shows that the request has passed us already (RFC 8586).
+#[must_use]
+pub(super) fn loops(headers: &HeaderMap, cdn_id: &str) -> bool {
+    headers.get_all(CDN_LOOP).iter().any(|line| {
+        line.as_bytes().split(|byte| *byte == b',').any(|element| {
+            let id = element
+                .split(|byte| *byte == b';')
+                .next()
+                .unwrap_or_default();
+            id.trim_ascii().eq_ignore_ascii_case(cdn_id.as_bytes())
+        })
+    })
+}
+
+/// Fields of an answer that go on to the client at once, stored or not.
+///
+/// `Alt-Svc` speaks of the origin's own ports, which the client should not know.
+pub(super) fn towards_client(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    headers.remove(ALT_SVC);
+}
+
+/// Fields of an answer that are kept (RFC 9111 §3.1): without what belongs to one connection or to proxies, without
+/// `Age`, which is computed anew, without the length, which the store knows better, and without `excluded`.
+#[must_use]
+pub(super) fn to_store(answer: &HeaderMap, excluded: &[HeaderName]) -> HeaderMap {
+    let mut kept = answer.clone();
+    towards_client(&mut kept);
+    for name in [
+        &PROXY_AUTHENTICATE,
+        &PROXY_AUTHENTICATION_INFO,
+        &AGE,
+        &CONTENT_LENGTH,
+    ] {
+        kept.remove(name);
+    }
+    for name in excluded {
+        kept.remove(name);
+    }
+    kept
+}
+
+/// Updates stored fields from a 304 (RFC 9111 §3.2): each field of the answer replaces all of its name, but for those
+/// that describe the stored body, which did not change.
+pub(super) fn freshen(stored: &mut HeaderMap, answer: &HeaderMap, excluded: &[HeaderName]) {
+    let mut update = to_store(answer, excluded);
+    for name in [
+        http::header::CONTENT_ENCODING,
+        http::header::CONTENT_TYPE,
+        http::header::CONTENT_RANGE,
+        CACHE_STATUS,
+    ] {
+        update.remove(name);
+    }
+    let names: Vec<HeaderName> = update.keys().cloned().collect();
+    for name in &names {
+        stored.remove(name);
+    }
+    for name in names {
+        for value in update.get_all(&name) {
+            stored.append(&name, value.clone());
+        }
+    }
+}
+
+/// `Set-Cookie`, for those who strip it.
+pub(super) const COOKIES: [HeaderName; 1] = [SET_COOKIE];
+
+/// Sets a field to text we wrote. Text that is no field value cannot come from a checked site or address; it would be
+/// left out.
+pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+/// Adds a line of text we wrote.
+pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.append(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn client(address: &str, socket: &str) -> Client {
+        Client {
+            address: address.parse().unwrap(),
+            socket: socket.parse().unwrap(),
+            local: "127.0.0.1:8080".parse().unwrap(),
+            tls: true,
+            server_name: None,
+        }
+    }
+
+    fn sent(method: Method, fields: &[(&'static str, &'static str)], client: &Client) -> HeaderMap {
+        let mut headers = headers(fields);
+        let hop = Hop {
+            node: "lon1",
+            cdn_id: "nearside-1",
+            client,
+            authority: "shop.example",
+            version: Version::HTTP_11,
+        };
+        towards_origin(&mut headers, &method, hop);
+        headers
+    }
+
+    #[test]
+    fn connection_takes_its_nominees_along() {
+        let mut fields = headers(&[
+            ("connection", "close, X-Private"),
+            ("x-private", "1"),
+            ("connection", "host, content-length"),
+            ("host", "a"),
+            ("content-length", "3"),
+            ("te", "trailers"),
+            ("upgrade", "websocket"),
+            ("proxy-authorization", "Basic x"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut fields);
+        assert_eq!(
+            fields,
+            headers(&[("host", "a"), ("content-length", "3"), ("accept", "*/*")])
+        );
+    }
+
+    #[test]
+    fn what_a_client_says_of_its_way_is_replaced() {
+        let direct = client("192.0.2.1", "192.0.2.1:5000");
+        let sent = sent(
+            Method::GET,
+            &[
+                ("host", "Evil.example"),
+                ("x-forwarded-for", "10.0.0.1"),
+                ("x-forwarded-host", "evil.example"),
+                ("x-original-url", "/admin"),
+                ("x-http-method-override", "DELETE"),
+                ("forwarded", "for=10.0.0.1"),
+                ("via", "1.0 before"),
+                ("cookie", "a=b"),
+            ],
+            &direct,
+        );
+        let expected = headers(&[
+            ("host", "shop.example"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-host", "shop.example"),
+            (
+                "forwarded",
+                "for=192.0.2.1;host=\"shop.example\";proto=https",
+            ),
+            ("via", "1.0 before"),
+            ("via", "1.1 lon1"),
+            ("cookie", "a=b"),
+            ("x-forwarded-proto", "https"),
+            ("cdn-loop", "nearside-1"),
+        ]);
+        assert_eq!(sent, expected);
+    }
+
+    #[test]
+    fn both_ends_of_a_trusted_proxy_are_named() {
+        let behind = client("2001:db8::7", "10.0.0.9:5000");
+        let sent = sent(
+            Method::POST,
+            &[("x-http-method-override", "PATCH")],
+            &behind,
+        );
+        assert_eq!(sent["x-forwarded-for"], "2001:db8::7, 10.0.0.9");
+        assert_eq!(
+            sent["forwarded"],
+            "for=\"[2001:db8::7]\";host=\"shop.example\";proto=https, for=10.0.0.9"
+        );
+        assert_eq!(sent["x-http-method-override"], "PATCH");
+    }
+
+    #[test]
+    fn our_own_id_is_found_wherever_it_stands() {
+        for (line, expected) in [
+            ("nearside-1", true),
+            ("other, nearside-1; v=1", true),
+            ("NEARSIDE-1", true),
+            ("nearside-12", false),
+            ("other", false),
+        ] {
+            assert_eq!(
+                loops(&headers(&[("cdn-loop", line)]), "nearside-1"),
+                expected,
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_304_updates_all_but_what_describes_the_body() {
+        let mut stored = headers(&[
+            ("content-type", "text/html"),
+            ("cache-control", "max-age=1"),
+            ("x-a", "1"),
+            ("x-a", "2"),
+            ("x-b", "1"),
+        ]);
+        let answer = headers(&[
+            ("content-type", "text/plain"),
+            ("cache-control", "max-age=9"),
+            ("content-length", "0"),
+            ("x-a", "3"),
+            ("set-cookie", "a=b"),
+            ("connection", "x-c"),
+            ("x-c", "1"),
+        ]);
+        freshen(&mut stored, &answer, &COOKIES);
+        let expected = headers(&[
+            ("content-type", "text/html"),
+            ("x-b", "1"),
+            ("cache-control", "max-age=9"),
+            ("x-a", "3"),
+        ]);
+        assert_eq!(stored, expected);
+    }
+}

@@ -1,0 +1,99 @@
+//! Invalidation by unsafe requests (RFC 9111 §4.4): a write that went well makes what is stored of its target, and of
+//! the same-origin URLs it names, unusable. On this node only; across the cluster it is a purge.
+
+use std::time::SystemTime;
+
+use http::header::{CONTENT_LOCATION, HeaderName, LOCATION};
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+use super::Proxy;
+use super::admit::Ask;
+use super::key::{self, Authority, Target};
+
+impl Proxy {
+    /// Invalidates what the answer to an unsafe request says has changed.
+    pub(super) async fn invalidate(&self, ask: &Ask, status: StatusCode, answer: &HeaderMap) {
+        if is_safe(&ask.method) || !(status.is_success() || status.is_redirection()) {
+            return;
+        }
+        self.forget(ask, &ask.target).await;
+        for name in [LOCATION, CONTENT_LOCATION] {
+            if let Some(target) = same_origin(ask, answer, name)
+                && target != ask.target
+            {
+                self.forget(ask, &target).await;
+            }
+        }
+    }
+
+    async fn forget(&self, ask: &Ask, target: &Target) {
+        self.marks
+            .invalidate(&target.identity(ask.authority.host()), SystemTime::now());
+        for tls in [false, true] {
+            let whole = key::primary(&ask.site.name, tls, &ask.authority, target);
+            let primary = self.store.key(whole);
+            for variant in self.directory(&primary).await.variants() {
+                self.store.remove(&self.store.key(variant.clone()));
+            }
+            self.store.remove(&primary);
+        }
+    }
+}
+
+/// RFC 9110 §9.2.1. An unknown method is taken for unsafe.
+fn is_safe(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(method)
+}
+
+/// The target that a field of the answer names, if it is of the same origin: another's URL is not ours to forget.
+fn same_origin(ask: &Ask, answer: &HeaderMap, name: HeaderName) -> Option<Target> {
+    let text = answer.get(name)?.to_str().ok()?;
+    let text = text.split('#').next().unwrap_or_default();
+    let uri: Uri = if text.starts_with('/') && !text.starts_with("//") {
+        text.parse().ok()?
+    } else if text.contains("://") {
+        let uri: Uri = text.parse().ok()?;
+        let tls = uri.scheme_str() == Some("https");
+        let authority = Authority::parse(uri.authority()?.as_str(), tls).ok()?;
+        if tls != ask.client.tls || authority != ask.authority {
+            return None;
+        }
+        uri
+    } else {
+        relative(ask.target.path(), text)?.parse().ok()?
+    };
+    Target::normalise(&uri, &ask.site.cache).ok()
+}
+
+/// A relative-path reference against the request's path (RFC 3986 §5.2.3); dot segments go when it is normalised.
+fn relative(base: &str, reference: &str) -> Option<String> {
+    if reference.is_empty() || reference.starts_with("//") {
+        return None;
+    }
+    if reference.starts_with('?') {
+        return Some(format!("{base}{reference}"));
+    }
+    let folder = base.rfind('/').map_or("/", |at| &base[..=at]);
+    Some(format!("{folder}{reference}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_resolved_against_the_request() {
+        assert_eq!(relative("/a/b", "c").as_deref(), Some("/a/c"));
+        assert_eq!(relative("/a/b", "../c").as_deref(), Some("/a/../c"));
+        assert_eq!(relative("/a/b", "?x").as_deref(), Some("/a/b?x"));
+        assert_eq!(relative("/a", ""), None);
+        assert_eq!(relative("/a", "//other/x"), None);
+    }
+
+    #[test]
+    fn methods_that_only_read_are_safe() {
+        assert!(is_safe(&Method::OPTIONS));
+        assert!(!is_safe(&Method::POST));
+        assert!(!is_safe(&Method::from_bytes(b"PROPPATCH").unwrap()));
+    }
+}

@@ -1,0 +1,444 @@
+//! The key: what of a request decides which stored object answers it.
+//!
+//! A URL is normalised once, and the same bytes make the key and the request that the origin sees. So a client cannot
+//! spell one URL two ways and have the origin take one meaning while the cache files it under the other.
+//!
+//! What is in the key: site, scheme, host with port, path, query without the dropped parameters. What is in the purge
+//! identity: host without port, path and that query, so that one purge reaches http, https and every variant.
+
+use std::fmt::Write as _;
+
+use http::Uri;
+use http::header::HOST;
+use http::uri::PathAndQuery;
+
+use crate::config::site::{CacheSettings, wildcard};
+
+/// Why a request names no resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// No Host field and no authority.
+    #[error("no host")]
+    NoHost,
+    /// Several Host fields, or one that is no `host[:port]`.
+    #[error("bad host")]
+    BadHost,
+    /// A path that cannot be normalised.
+    #[error("bad path")]
+    BadPath,
+}
+
+/// The authority of a request: lower case, without a final dot, without the scheme's default port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// `host` or `host:port`.
+    text: String,
+    /// Length of `host` in it.
+    host_len: usize,
+}
+
+impl Authority {
+    /// Finds the authority a request is for: the target's own when it has one (absolute form and HTTP/2, RFC 9112
+    /// §3.2.2), else the one Host field.
+    pub fn of_request(
+        uri: &Uri,
+        headers: &http::HeaderMap,
+        tls: bool,
+    ) -> Result<Self, TargetError> {
+        if let Some(authority) = uri.authority() {
+            return Self::parse(authority.as_str(), tls);
+        }
+        let mut lines = headers.get_all(HOST).iter();
+        let host = lines.next().ok_or(TargetError::NoHost)?;
+        if lines.next().is_some() {
+            return Err(TargetError::BadHost);
+        }
+        Self::parse(host.to_str().map_err(|_| TargetError::BadHost)?, tls)
+    }
+
+    /// Parses `host[:port]`.
+    pub fn parse(text: &str, tls: bool) -> Result<Self, TargetError> {
+        let (host, port) = split_port(text)?;
+        let host = if host.starts_with('[') {
+            let inner = host
+                .strip_prefix('[')
+                .and_then(|host| host.strip_suffix(']'));
+            let address: std::net::Ipv6Addr = inner
+                .and_then(|inner| inner.parse().ok())
+                .ok_or(TargetError::BadHost)?;
+            format!("[{address}]")
+        } else {
+            let host = host.strip_suffix('.').unwrap_or(host);
+            let fine =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            if host.is_empty() || host.len() > 253 || !host.bytes().all(fine) {
+                return Err(TargetError::BadHost);
+            }
+            host.to_ascii_lowercase()
+        };
+        let host_len = host.len();
+        let mut text = host;
+        match port {
+            Some(port) if port != if tls { 443 } else { 80 } => {
+                write!(text, ":{port}").map_err(|_| TargetError::BadHost)?;
+            }
+            _ => {}
+        }
+        Ok(Self { text, host_len })
+    }
+
+    /// `host[:port]`, as the Host field towards the origin says it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The host alone.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.text[..self.host_len]
+    }
+}
+
+fn split_port(text: &str) -> Result<(&str, Option<u16>), TargetError> {
+    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
+    let Some(colon) = text[after_brackets..]
+        .find(':')
+        .map(|at| at + after_brackets)
+    else {
+        return Ok((text, None));
+    };
+    let (host, port) = (&text[..colon], &text[colon + 1..]);
+    if port.is_empty() {
+        return Ok((host, None));
+    }
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(TargetError::BadHost);
+    }
+    Ok((host, Some(port.parse().map_err(|_| TargetError::BadHost)?)))
+}
+
+/// A normalised path and query: what the key holds and the origin is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    path_and_query: PathAndQuery,
+}
+
+impl Target {
+    /// Normalises (RFC 3986 §6.2.2): percent-encodings in upper case, unreserved characters decoded, dot segments
+    /// removed, bytes that have no place in a URL encoded; then drops the parameters the site does not care for.
+    /// Empty segments stay, as their meaning is the origin's.
+    pub fn normalise(uri: &Uri, cache: &CacheSettings) -> Result<Self, TargetError> {
+        let (path, query) = (uri.path(), uri.query());
+        let query_untouched = query.is_none_or(|query| {
+            !query.is_empty() && is_normal(query.as_bytes()) && cache.query_drop.is_empty()
+        });
+        if path.starts_with('/')
+            && query_untouched
+            && is_normal(path.as_bytes())
+            && !has_dot_segment(path)
+            && let Some(given) = uri.path_and_query()
+        {
+            // The common case: nothing to change, nothing to allocate.
+            return Ok(Self {
+                path_and_query: given.clone(),
+            });
+        }
+        let mut text = if path == "*" {
+            String::from("*")
+        } else {
+            let path = if path.is_empty() { "/" } else { path };
+            let mut decoded = String::with_capacity(path.len());
+            normalise_escapes(path.as_bytes(), &mut decoded);
+            remove_dot_segments(&decoded)
+        };
+        let mut separator = '?';
+        for parameter in query.unwrap_or_default().split('&') {
+            let mut normal = String::with_capacity(parameter.len());
+            normalise_escapes(parameter.as_bytes(), &mut normal);
+            let name = normal
+                .split_once('=')
+                .map_or(normal.as_str(), |(name, _)| name);
+            let first_of_nothing = separator == '?' && normal.is_empty();
+            if first_of_nothing
+                || cache
+                    .query_drop
+                    .iter()
+                    .any(|dropped| wildcard(dropped, name))
+            {
+                continue;
+            }
+            text.push(separator);
+            text.push_str(&normal);
+            separator = '&';
+        }
+        let path_and_query = text.parse().map_err(|_| TargetError::BadPath)?;
+        Ok(Self { path_and_query })
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn path_and_query(&self) -> &PathAndQuery {
+        &self.path_and_query
+    }
+
+    /// The path alone.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path_and_query.path()
+    }
+
+    /// The purge identity's URL: `host/path?query`.
+    #[must_use]
+    pub fn identity(&self, host: &str) -> String {
+        let mut identity = String::with_capacity(host.len() + self.path_and_query.as_str().len());
+        identity.push_str(host);
+        identity.push_str(self.path_and_query.as_str());
+        identity
+    }
+}
+
+/// The purge identity of a URL that an operator wrote (`https://host/path?query`, or without a scheme).
+/// `None` when it is no such URL. The same normalisation as for requests, so that the two meet.
+#[must_use]
+pub fn identity_of_url(url: &str, cache: &CacheSettings) -> Option<(String, String)> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let cut = rest.find(['/', '?']).unwrap_or(rest.len());
+    let authority = Authority::parse(&rest[..cut], true).ok()?;
+    let tail = rest[cut..].split('#').next().unwrap_or_default();
+    let tail = if tail.starts_with('/') {
+        tail.to_owned()
+    } else {
+        format!("/{tail}")
+    };
+    let target = Target::normalise(&tail.parse().ok()?, cache).ok()?;
+    let host = authority.host().to_owned();
+    let identity = target.identity(&host);
+    Some((host, identity))
+}
+
+/// The whole primary key, compared byte for byte on lookup. The separator cannot occur in any part.
+#[must_use]
+pub fn primary(site: &str, tls: bool, authority: &Authority, target: &Target) -> Vec<u8> {
+    let path_and_query = target.path_and_query().as_str();
+    let length = site.len() + authority.as_str().len() + path_and_query.len() + 9;
+    let mut key = Vec::with_capacity(length);
+    key.extend_from_slice(site.as_bytes());
+    key.push(0);
+    key.extend_from_slice(if tls { b"https" } else { b"http" });
+    key.push(0);
+    key.extend_from_slice(authority.as_str().as_bytes());
+    key.push(0);
+    key.extend_from_slice(path_and_query.as_bytes());
+    key
+}
+
+fn unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Bytes that may stand in a path or query as they are.
+fn allowed(byte: u8) -> bool {
+    unreserved(byte)
+        || matches!(
+            byte,
+            b'!' | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
+                | b'/'
+                | b'?'
+        )
+}
+
+fn is_normal(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| allowed(*byte))
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+fn normalise_escapes(bytes: &[u8], out: &mut String) {
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        let escaped = (byte == b'%')
+            .then(|| Some(hex(*bytes.get(at + 1)?)? << 4 | hex(*bytes.get(at + 2)?)?))
+            .flatten();
+        match escaped {
+            Some(decoded) if unreserved(decoded) => out.push(char::from(decoded)),
+            Some(decoded) => encode(decoded, out),
+            None if allowed(byte) => out.push(char::from(byte)),
+            None => encode(byte, out),
+        }
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+}
+
+fn encode(byte: u8, out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+fn has_dot_segment(path: &str) -> bool {
+    path.contains("/.") && path.split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
+/// RFC 3986 §5.2.4 for an absolute path.
+fn remove_dot_segments(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut open = false;
+    for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
+        open = match segment {
+            "." => true,
+            ".." => {
+                kept.pop();
+                true
+            }
+            other => {
+                kept.push(other);
+                false
+            }
+        };
+    }
+    let mut out = String::with_capacity(path.len());
+    for segment in &kept {
+        out.push('/');
+        out.push_str(segment);
+    }
+    if open || out.is_empty() {
+        out.push('/');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use crate::config::site::SetCookie;
+
+    fn cache(query_drop: &[&str]) -> CacheSettings {
+        CacheSettings {
+            stale_if_error: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            set_cookie: SetCookie::Explicit,
+            query_drop: query_drop.iter().map(|name| (*name).into()).collect(),
+            strict: false,
+            body_max_bytes: 1,
+        }
+    }
+
+    fn normal(uri: &str, query_drop: &[&str]) -> String {
+        let target = Target::normalise(&uri.parse().unwrap(), &cache(query_drop)).unwrap();
+        target.path_and_query().as_str().to_owned()
+    }
+
+    #[test]
+    fn one_url_has_one_spelling() {
+        for (given, expected) in [
+            ("/", "/"),
+            ("/a/b?x=1", "/a/b?x=1"),
+            ("/%61%2fb", "/a%2Fb"),
+            ("/a/../b/./c", "/b/c"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/../../etc", "/etc"),
+            ("/a/..", "/"),
+            ("/a/b/.", "/a/b/"),
+            ("//a//b", "//a//b"),
+            ("/a|b", "/a%7Cb"),
+            ("/a\\b", "/a%5Cb"),
+            ("/100%", "/100%25"),
+            ("/a?", "/a"),
+            ("/a?b&&c", "/a?b&&c"),
+            ("/a?x=%7e%3d", "/a?x=~%3D"),
+            ("/a?q=../x", "/a?q=../x"),
+            ("http://host.example/a?b", "/a?b"),
+        ] {
+            assert_eq!(normal(given, &[]), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn normalising_twice_changes_nothing() {
+        for given in ["/%2525", "/a/%2e%2e/%252e", "/x?%3f=%26&a=%", "//../a"] {
+            let once = normal(given, &[]);
+            assert_eq!(normal(&once, &[]), once, "{given}");
+        }
+    }
+
+    #[test]
+    fn dropped_parameters_are_in_neither_key_nor_request() {
+        let dropped = ["utm_*", "fbclid"];
+        for (given, expected) in [
+            ("/a?utm_source=x&b=1&fbclid=2", "/a?b=1"),
+            ("/a?utm_source=x", "/a"),
+            ("/a?utm%5fsource=x&c", "/a?c"),
+            ("/a?b=utm_x", "/a?b=utm_x"),
+        ] {
+            assert_eq!(normal(given, &dropped), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_lower_case_without_default_port() {
+        for (text, tls, expected) in [
+            ("Shop.Example", true, Ok("shop.example")),
+            ("shop.example.", true, Ok("shop.example")),
+            ("shop.example:443", true, Ok("shop.example")),
+            ("shop.example:443", false, Ok("shop.example:443")),
+            ("shop.example:80", false, Ok("shop.example")),
+            ("shop.example:", false, Ok("shop.example")),
+            ("127.0.0.1:8080", false, Ok("127.0.0.1:8080")),
+            ("[2001:DB8::1]:8080", false, Ok("[2001:db8::1]:8080")),
+            ("", false, Err(TargetError::BadHost)),
+            ("a b", false, Err(TargetError::BadHost)),
+            ("user@host", false, Err(TargetError::BadHost)),
+            ("host:99999", false, Err(TargetError::BadHost)),
+            ("host:80:80", false, Err(TargetError::BadHost)),
+            ("a/b", false, Err(TargetError::BadHost)),
+            ("[::1", false, Err(TargetError::BadHost)),
+        ] {
+            let parsed = Authority::parse(text, tls);
+            assert_eq!(
+                parsed.as_ref().map(Authority::as_str),
+                expected.as_ref().copied(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_purged_url_meets_the_requests_for_it() {
+        let settings = cache(&["utm_*"]);
+        for url in [
+            "https://Shop.example/a/../b?utm_x=1&c=2#frag",
+            "http://shop.example:80/b?c=2",
+            "shop.example/b?c=2",
+        ] {
+            let (host, identity) = identity_of_url(url, &settings).unwrap();
+            assert_eq!(
+                (host.as_str(), identity.as_str()),
+                ("shop.example", "shop.example/b?c=2"),
+                "{url}"
+            );
+        }
+        assert_eq!(
+            identity_of_url("shop.example", &settings).unwrap().1,
+            "shop.example/"
+        );
+        assert_eq!(identity_of_url("https:///x", &settings), None);
+    }
+}

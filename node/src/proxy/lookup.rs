@@ -1,0 +1,142 @@
+//! What the store holds for a request.
+//!
+//! The primary key may hold one variant itself; the directory beside it leads to the others (see [`super::vary`]).
+//! A hit in memory is found without waiting and without a directory.
+
+use std::sync::Arc;
+
+use nearside_cache_store::{Directory as Peeked, Entry, Key};
+
+use super::Proxy;
+use super::admit::Ask;
+use super::key;
+use super::meta::HttpMeta;
+use super::outcome::Fwd;
+use super::vary::{self, Directory};
+use crate::view::PurgeVerdict;
+
+/// A stored response, shared.
+pub(super) type Stored = Arc<Entry<HttpMeta>>;
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The primary key: of the directory, and of the first variant.
+    pub(super) primary: Key,
+    /// The key that a fetch for this request fills.
+    pub(super) key: Key,
+    /// What matches and was not purged, fresh or not.
+    pub(super) stored: Option<(Stored, PurgeVerdict)>,
+    /// What `Cache-Status` says if it is nothing.
+    pub(super) fwd: Fwd,
+}
+
+impl Proxy {
+    /// Looks in memory, then on disk.
+    pub(super) async fn find(&self, ask: &Ask) -> Found {
+        let whole = key::primary(&ask.site.name, ask.client.tls, &ask.authority, &ask.target);
+        let primary = self.store.key(whole);
+        let at_primary = match self.store.peek(&primary) {
+            Some(entry) => Some(entry),
+            None => self.store.lookup(&primary).await,
+        };
+        let mut fwd = Fwd::Miss;
+        if let Some(entry) = at_primary {
+            if vary::matches(&entry.meta().selection, &ask.headers) {
+                let stored = self.usable(ask, entry);
+                return Found {
+                    key: primary.clone(),
+                    primary,
+                    stored,
+                    fwd,
+                };
+            }
+            fwd = Fwd::VaryMiss;
+        }
+        let directory = self.directory(&primary).await;
+        let mut first = None;
+        let base = primary.whole().clone();
+        for whole in directory.keys(&base, &ask.headers) {
+            let key = self.store.key(whole);
+            if let Some(entry) = self.store.lookup(&key).await
+                && vary::matches(&entry.meta().selection, &ask.headers)
+                && let Some(stored) = self.usable(ask, entry)
+            {
+                return Found {
+                    primary,
+                    key,
+                    stored: Some(stored),
+                    fwd,
+                };
+            }
+            first.get_or_insert(key);
+            fwd = Fwd::VaryMiss;
+        }
+        let key = first.unwrap_or_else(|| primary.clone());
+        Found {
+            primary,
+            key,
+            stored: None,
+            fwd,
+        }
+    }
+
+    /// The directory under a primary key; empty when there is none.
+    pub(super) async fn directory(&self, primary: &Key) -> Directory {
+        let bytes = match self.store.peek_directory(primary) {
+            Peeked::Known(bytes) => Some(bytes),
+            Peeked::Absent => None,
+            Peeked::NotInMemory => self.store.directory(primary).await,
+        };
+        bytes.map_or_else(Directory::default, |bytes| Directory::decode(&bytes))
+    }
+
+    /// The entry with what purges say of it, unless a purge or an invalidation has taken it away.
+    pub(super) fn usable(&self, ask: &Ask, entry: Stored) -> Option<(Stored, PurgeVerdict)> {
+        let meta = entry.meta();
+        let verdict = self.purges.verdict(ask.identity(), meta.fill_index);
+        let usable =
+            verdict != PurgeVerdict::Gone && self.marks.is_valid(&ask.url, meta.request_time);
+        usable.then_some((entry, verdict))
+    }
+
+    /// Notes in the directory where a fresh response was put, so that the next request finds it; takes out what the
+    /// bound on variants pushes out. Called before the entry is committed.
+    pub(super) async fn note_variant(
+        &self,
+        primary: &Key,
+        key: &Key,
+        selection: &[http::HeaderName],
+    ) {
+        // A few tries: each loss means that another writer of this URL's directory has won.
+        for _ in 0..4 {
+            let before = self.store.directory(primary).await;
+            let mut directory = before
+                .as_deref()
+                .map_or_else(Directory::default, Directory::decode);
+            let gone = if selection.is_empty() {
+                // A response without Vary answers every request: what the others were chosen by no longer counts.
+                if directory.is_empty() {
+                    return;
+                }
+                std::mem::take(&mut directory).variants().cloned().collect()
+            } else if directory.holds(selection, key.whole()) {
+                return;
+            } else {
+                directory.add(selection, key.whole())
+            };
+            if self
+                .store
+                .set_directory(primary, before.as_deref(), directory.encode())
+            {
+                for whole in gone {
+                    let gone = self.store.key(whole);
+                    if gone != *key && gone != *primary {
+                        self.store.remove(&gone);
+                    }
+                }
+                return;
+            }
+        }
+    }
+}

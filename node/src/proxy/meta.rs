@@ -1,0 +1,230 @@
+//! What the store keeps beside a body: all that is needed to decide on reuse and to write a response head.
+//!
+//! Decoded once when an entry comes into memory: a hit clones a ready header map and decodes nothing. The encoding is
+//! a version byte and MessagePack; an unknown version is a miss, and `golden/` holds an example of it.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use nearside_cache_store::{DecodeError, Meta};
+use serde::{Deserialize, Serialize};
+
+use super::freshness::{from_unix_ms, unix_ms};
+use super::reuse::Freshness;
+use crate::view::Identity;
+
+/// First byte of the encoding.
+const VERSION: u8 = 1;
+
+/// Metadata of a stored response.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpMeta {
+    /// The status.
+    pub status: StatusCode,
+    /// The stored fields (RFC 9111 §3.1): without `Age`, `Content-Length` and what ends at a hop. Sent as they are.
+    pub head: HeaderMap,
+    /// When the origin was asked.
+    pub request_time: SystemTime,
+    /// Freshness data, arrival included.
+    pub freshness: Freshness,
+    /// The applied index when the fetch began, before an origin was chosen.
+    pub fill_index: u64,
+    /// Purge identity: the site.
+    pub site: Box<str>,
+    /// Purge identity: `host/path?query`.
+    pub url: Box<str>,
+    /// The request's values for the fields that `Vary` names; empty without `Vary`.
+    pub selection: Vec<(HeaderName, Option<Vec<u8>>)>,
+}
+
+impl HttpMeta {
+    /// What purges match it by.
+    #[must_use]
+    pub fn identity(&self) -> Identity<'_> {
+        Identity {
+            site: &self.site,
+            url: &self.url,
+        }
+    }
+}
+
+/// The encoding's shape. Times in milliseconds since 1970.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    status: u16,
+    fields: Vec<(String, Bytes)>,
+    request_time_ms: u64,
+    response_time_ms: u64,
+    initial_age_s: u64,
+    lifetime_s: u64,
+    no_cache: bool,
+    must_revalidate: bool,
+    s_maxage: bool,
+    stale_while_revalidate_s: Option<u64>,
+    stale_if_error_s: Option<u64>,
+    fill_index: u64,
+    site: Box<str>,
+    url: Box<str>,
+    selection: Vec<(String, Option<Bytes>)>,
+}
+
+impl Meta for HttpMeta {
+    fn encode(&self) -> Vec<u8> {
+        let wire = Wire {
+            status: self.status.as_u16(),
+            fields: self
+                .head
+                .iter()
+                .map(|(name, value)| {
+                    (
+                        name.as_str().to_owned(),
+                        Bytes::copy_from_slice(value.as_bytes()),
+                    )
+                })
+                .collect(),
+            request_time_ms: unix_ms(self.request_time),
+            response_time_ms: unix_ms(self.freshness.response_time),
+            initial_age_s: self.freshness.initial_age_s,
+            lifetime_s: self.freshness.lifetime_s,
+            no_cache: self.freshness.no_cache,
+            must_revalidate: self.freshness.must_revalidate,
+            s_maxage: self.freshness.s_maxage,
+            stale_while_revalidate_s: self.freshness.stale_while_revalidate_s,
+            stale_if_error_s: self.freshness.stale_if_error_s,
+            fill_index: self.fill_index,
+            site: self.site.clone(),
+            url: self.url.clone(),
+            selection: self
+                .selection
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), value.clone().map(Bytes::from)))
+                .collect(),
+        };
+        let mut bytes = vec![VERSION];
+        // MessagePack of plain data into memory cannot fail; were it to, the empty record would read as a miss.
+        if let Ok(body) = rmp_serde::to_vec(&wire) {
+            bytes.extend_from_slice(&body);
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (version, body) = bytes
+            .split_first()
+            .ok_or_else(|| DecodeError::new("empty"))?;
+        if *version != VERSION {
+            return Err(DecodeError::new(format!("version {version}")));
+        }
+        let wire: Wire =
+            rmp_serde::from_slice(body).map_err(|error| DecodeError::new(error.to_string()))?;
+        let bad = |what: &'static str| move |_| DecodeError::new(what);
+        let name = |name: &str| {
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| DecodeError::new("field name"))
+        };
+        let mut head = HeaderMap::with_capacity(wire.fields.len());
+        for (field, value) in wire.fields {
+            let value = HeaderValue::from_maybe_shared(value)
+                .map_err(|_| DecodeError::new("field value"))?;
+            head.append(name(&field)?, value);
+        }
+        let selection = wire
+            .selection
+            .into_iter()
+            .map(|(field, value)| Ok((name(&field)?, value.map(Vec::from))))
+            .collect::<Result<_, DecodeError>>()?;
+        Ok(Self {
+            status: StatusCode::from_u16(wire.status).map_err(bad("status"))?,
+            head,
+            request_time: from_unix_ms(wire.request_time_ms),
+            freshness: Freshness {
+                response_time: from_unix_ms(wire.response_time_ms),
+                initial_age_s: wire.initial_age_s,
+                lifetime_s: wire.lifetime_s,
+                no_cache: wire.no_cache,
+                must_revalidate: wire.must_revalidate,
+                s_maxage: wire.s_maxage,
+                stale_while_revalidate_s: wire.stale_while_revalidate_s,
+                stale_if_error_s: wire.stale_if_error_s,
+            },
+            fill_index: wire.fill_index,
+            site: wire.site,
+            url: wire.url,
+            selection,
+        })
+    }
+
+    fn weigh(&self) -> usize {
+        /// Index slot, bucket and the value's shared header, per field.
+        const FIELD_BYTES: usize = 120;
+        let fields: usize = self
+            .head
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES)
+            .sum();
+        let selection: usize = self
+            .selection
+            .iter()
+            .map(|(name, value)| {
+                name.as_str().len() + value.as_ref().map_or(0, Vec::len) + FIELD_BYTES
+            })
+            .sum();
+        fields + selection + self.site.len() + self.url.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> HttpMeta {
+        let mut head = HeaderMap::new();
+        head.insert("content-type", HeaderValue::from_static("text/plain"));
+        head.append("x-twice", HeaderValue::from_static("1"));
+        head.append("x-twice", HeaderValue::from_bytes(b"\xff2").unwrap());
+        HttpMeta {
+            status: StatusCode::OK,
+            head,
+            request_time: from_unix_ms(1_700_000_000_123),
+            freshness: Freshness {
+                response_time: from_unix_ms(1_700_000_000_456),
+                initial_age_s: 3,
+                lifetime_s: 60,
+                no_cache: false,
+                must_revalidate: true,
+                s_maxage: false,
+                stale_while_revalidate_s: Some(10),
+                stale_if_error_s: None,
+            },
+            fill_index: 42,
+            site: "shop".into(),
+            url: "shop.example/a?b".into(),
+            selection: vec![
+                (http::header::ACCEPT_ENCODING, Some(b"gzip".to_vec())),
+                (HeaderName::from_static("x-a"), None),
+            ],
+        }
+    }
+
+    /// What version 1 looks like on disk: a change here is a new version.
+    const GOLDEN_V1: &str = include_str!("golden/http_meta_v1.hex");
+
+    #[test]
+    fn the_encoding_is_the_golden_one() {
+        let golden: String = GOLDEN_V1.split_whitespace().collect();
+        assert_eq!(hex::encode(example().encode()), golden);
+        let decoded = HttpMeta::decode(&hex::decode(golden).unwrap()).unwrap();
+        assert_eq!(decoded, example());
+    }
+
+    #[test]
+    fn damage_is_an_error_and_never_a_panic() {
+        let good = example().encode();
+        assert!(HttpMeta::decode(&[]).is_err());
+        assert!(HttpMeta::decode(&[9]).is_err());
+        for cut in 1..good.len() {
+            assert!(HttpMeta::decode(&good[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The phases of a request, from its head to its last byte.
+//!
+//! In the order in which a request meets them:
+//!
+//! * [`admit`]: host → site → guard → normalised target ([`key`]); [`headers`]: what ends at this hop.
+//! * [`lookup`]: the stored response, by primary key and [`vary`]; purges and [`marks`] may have taken it away.
+//! * [`reuse`]: fresh, stale or to be asked about ([`freshness`], [`cache_control`]).
+//! * [`answer`]: which way to go; [`fetch`]: asking upstream; [`storable`]: judging what it said;
+//!   [`fill`]: bringing it into the store while readers follow.
+//! * [`invalidate`]: what writes make unusable.
+//! * [`respond`]: heads and bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
+//! * [`finish`]: the last byte; counting it ([`metrics`]) and telling the access log.
+//!
+//! Pure: `key`, `headers`, `cache_control`, `freshness`, `storable`, `vary`, `conditions`, `range`, `reuse`,
+//! `cache_status`, `outcome`. [`meta`] is what the store keeps for us, [`ports`] what we need of the neighbours.
+
+mod admit;
+mod answer;
+mod cache_control;
+mod cache_status;
+mod conditions;
+mod fetch;
+mod fill;
+mod finish;
+mod freshness;
+mod headers;
+mod invalidate;
+pub mod key;
+mod lookup;
+mod marks;
+mod meta;
+mod metrics;
+mod outcome;
+mod ports;
+mod range;
+mod respond;
+mod reuse;
+mod storable;
+#[cfg(test)]
+mod tests;
+mod vary;
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::{HeaderValue, Request, Response};
+use nearside_cache_store::Store;
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::Semaphore;
+
+pub use meta::HttpMeta;
+pub use metrics::ProxyMetrics;
+pub use outcome::{LABELS, Outcome, Passage};
+pub use ports::{Answer, Unanswered, Upstream};
+
+use crate::exchange::{Body, Client, Handle};
+use crate::observe::access::AccessLog;
+use crate::protect::Protect;
+use crate::view::{PurgeBook, Views};
+use marks::Marks;
+
+/// What the proxy is made of. Everything is shared with others; the proxy owns none of it alone.
+pub struct Parts<U> {
+    /// This node's name: in `Via` and `Cache-Status`.
+    pub node: Box<str>,
+    /// Our identifier in `CDN-Loop`, the same on all nodes of a cluster, and of no other CDN.
+    pub cdn_id: Box<str>,
+    /// The port that `redirect_http` sends clients to.
+    pub https_port: u16,
+    /// The view in force.
+    pub views: Arc<Views>,
+    /// Purges, at the latest index.
+    pub purges: Arc<PurgeBook>,
+    /// The cache.
+    pub store: Store<HttpMeta>,
+    /// Who answers misses.
+    pub upstream: Arc<U>,
+    /// Who guards the door.
+    pub protect: Arc<Protect>,
+    /// The multi-thread runtime on which origins are asked. Fills outlive their clients, so they cannot live on the
+    /// core that accepted a connection.
+    pub fills: Runtime,
+    /// Fills at once; beyond it requests are passed through without waiting for each other.
+    pub fills_max: usize,
+    /// Counters.
+    pub metrics: ProxyMetrics,
+    /// Access records.
+    pub access: AccessLog,
+}
+
+/// Answers requests from the cache, and from upstream what is not there.
+pub struct Proxy {
+    node: Box<str>,
+    cdn_id: Box<str>,
+    https_port: u16,
+    via: HeaderValue,
+    views: Arc<Views>,
+    purges: Arc<PurgeBook>,
+    store: Store<HttpMeta>,
+    upstream: Arc<dyn Upstream>,
+    protect: Arc<Protect>,
+    fills: Runtime,
+    fill_permits: Arc<Semaphore>,
+    marks: Marks,
+    metrics: ProxyMetrics,
+    access: AccessLog,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new<U: Upstream>(parts: Parts<U>) -> Self {
+        let via = headers::via(http::Version::HTTP_11, &parts.node);
+        Self {
+            // A node's name is checked where it is configured; one that could not stand in a field is left out.
+            via: HeaderValue::from_str(&via).unwrap_or(HeaderValue::from_static("1.1 nearside")),
+            node: parts.node,
+            cdn_id: parts.cdn_id,
+            https_port: parts.https_port,
+            views: parts.views,
+            purges: parts.purges,
+            store: parts.store,
+            upstream: parts.upstream,
+            protect: parts.protect,
+            fills: parts.fills,
+            fill_permits: Arc::new(Semaphore::new(parts.fills_max)),
+            marks: Marks::default(),
+            metrics: parts.metrics,
+            access: parts.access,
+        }
+    }
+}
+
+impl Handle for Proxy {
+    async fn handle(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        let begin = Instant::now();
+        let now = SystemTime::now();
+        let view = self.views.load();
+        let (parts, body) = request.into_parts();
+        let mut receipt = self.receipt(&view, &client, &parts, begin, now);
+        let method = parts.method.clone();
+        match self.admit(&view, &client, parts, now) {
+            Ok(ask) => {
+                receipt.site = Some(Arc::clone(&ask.site));
+                let ask = Arc::new(ask);
+                let (response, passage) = self.answer(&ask, body, receipt.request_id).await;
+                self.finish(receipt, response, passage)
+            }
+            Err(turned) => {
+                receipt.site.clone_from(&turned.site);
+                let passage = Passage::new(Outcome::Own(turned.own));
+                let response = self.own(&turned, &method, receipt.request_id, &passage);
+                self.finish(receipt, response, passage)
+            }
+        }
+    }
+}

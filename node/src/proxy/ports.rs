@@ -1,0 +1,66 @@
+//! What the proxy needs of whoever answers misses, in its own words; and the origins in that role.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{Request, Response, StatusCode};
+
+use crate::config::site::Site;
+use crate::exchange::{Body, BodyError};
+use crate::upstream::{Origins, Replay, Side, UpstreamError, UpstreamErrorKind};
+
+/// Answers what the cache cannot: the site's origins, later peers.
+#[async_trait]
+pub trait Upstream: Send + Sync + 'static {
+    /// Asks for one request. `Host` is the client's; whoever implements this sets what the chosen origin wants.
+    async fn fetch(&self, site: &Arc<Site>, request: Request<Body>) -> Result<Answer, Unanswered>;
+}
+
+/// What an origin said.
+#[derive(Debug)]
+pub struct Answer {
+    /// The final response.
+    pub response: Response<Body>,
+    /// The origin's name in the site file.
+    pub origin: Box<str>,
+}
+
+/// No origin gave an answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unanswered {
+    /// What the client is told: 502, 503 or 504; or 4xx when its own body broke off.
+    pub status: StatusCode,
+    /// For the log; may name origins.
+    pub reason: Arc<str>,
+}
+
+#[async_trait]
+impl Upstream for Origins {
+    async fn fetch(&self, site: &Arc<Site>, request: Request<Body>) -> Result<Answer, Unanswered> {
+        let replay = Replay::of(request.method());
+        match Self::fetch(self, site, request, replay).await {
+            Ok(answer) => Ok(Answer {
+                response: answer.response,
+                origin: answer.origin,
+            }),
+            Err(error) => Err(Unanswered {
+                status: status_of(&error),
+                reason: error.to_string().into(),
+            }),
+        }
+    }
+}
+
+/// What the client is told of a fetch without an answer (RFC 9110 §15.6.3, §15.6.5).
+fn status_of(error: &UpstreamError) -> StatusCode {
+    match (&error.kind, error.side) {
+        (UpstreamErrorKind::Content(BodyError::TooLarge { .. }), _) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        (UpstreamErrorKind::Content(BodyError::TooSlow), _) => StatusCode::REQUEST_TIMEOUT,
+        (_, Side::Client) => StatusCode::BAD_REQUEST,
+        (kind, _) if kind.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}

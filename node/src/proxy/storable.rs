@@ -1,0 +1,323 @@
+//! May this answer be stored (RFC 9111 §3), and may it be shared by the readers that wait for it?
+
+use http::header::{AUTHORIZATION, HeaderName, SET_COOKIE};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::cache_control::{CacheControl, Scope};
+use super::conditions::has_validator;
+use super::freshness::{Lifetime, Source, heuristic_status};
+use super::headers::{COOKIES, Written, written};
+use super::outcome::Refusal;
+use super::vary::Vary;
+use crate::config::site::SetCookie;
+
+/// What storing is decided from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exchange<'a> {
+    /// The request's method.
+    pub method: &'a Method,
+    /// The client's fields.
+    pub request: &'a HeaderMap,
+    /// The request's `Cache-Control`.
+    pub request_directives: &'a CacheControl,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// The answer's fields.
+    pub answer: &'a HeaderMap,
+    /// The answer's `Cache-Control`.
+    pub directives: &'a CacheControl,
+    /// Its lifetime, before a site's rule.
+    pub lifetime: Lifetime,
+    /// True when a rule of the site gives this answer a lifetime.
+    pub site_ttl: bool,
+    /// The site's policy.
+    pub set_cookie: SetCookie,
+}
+
+/// How an answer may be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Storable {
+    /// Fields that are left out of what is stored.
+    pub excluded: Vec<HeaderName>,
+    /// What chooses between variants.
+    pub vary: Vec<HeaderName>,
+}
+
+/// Decides (RFC 9111 §3). The error says why not, for the log and `Cache-Status`.
+pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
+    let Exchange {
+        directives,
+        status,
+        answer,
+        ..
+    } = exchange;
+    if exchange.method != Method::GET {
+        return Err(Refusal::Method);
+    }
+    if status.is_informational() || matches!(status.as_u16(), 206 | 304) {
+        return Err(Refusal::Status);
+    }
+    if directives.must_understand && !understood(status) {
+        return Err(Refusal::Status);
+    }
+    // A response that asks to be understood, and is, is exempt from its own no-store (§5.2.2.3).
+    if directives.no_store && !directives.must_understand {
+        return Err(Refusal::NoStore);
+    }
+    if exchange.request_directives.no_store {
+        return Err(Refusal::RequestNoStore);
+    }
+    if directives.private == Scope::Whole {
+        return Err(Refusal::Private);
+    }
+    let shared = directives.public || directives.s_maxage.is_some();
+    if exchange.request.contains_key(AUTHORIZATION) && !shared && !directives.must_revalidate {
+        return Err(Refusal::Authorization);
+    }
+    let mut excluded = Vec::new();
+    for scope in [&directives.private, &directives.no_cache] {
+        if let Scope::Fields(names) = scope {
+            excluded.extend(names.iter().cloned());
+        }
+    }
+    if answer.contains_key(SET_COOKIE) && !excluded.contains(&SET_COOKIE) {
+        match exchange.set_cookie {
+            SetCookie::Standard => {}
+            SetCookie::Explicit if shared => {}
+            SetCookie::Strip => excluded.extend(COOKIES),
+            SetCookie::Explicit | SetCookie::Bypass => return Err(Refusal::SetCookie),
+        }
+    }
+    let vary = match Vary::of_response(answer) {
+        Vary::Nothing => Vec::new(),
+        Vary::Fields(fields)
+            if fields
+                .iter()
+                .any(|name| written(name) == Written::PerClient) =>
+        {
+            return Err(Refusal::VaryAnything);
+        }
+        Vary::Fields(mut fields) => {
+            fields.retain(|name| written(name) == Written::ByClient);
+            fields
+        }
+        Vary::Anything => return Err(Refusal::VaryAnything),
+    };
+    let may = exchange.lifetime.is_explicit()
+        || directives.public
+        || exchange.site_ttl
+        || heuristic_status(status);
+    if !may {
+        return Err(Refusal::Status);
+    }
+    // What could never be used again, not even after asking the origin, is not worth a place.
+    let stale_use = exchange.lifetime.is_explicit()
+        && (directives.stale_if_error.unwrap_or(0) > 0
+            || directives.stale_while_revalidate.unwrap_or(0) > 0);
+    let useful =
+        exchange.lifetime.seconds > 0 || exchange.site_ttl || has_validator(answer) || stale_use;
+    if !useful {
+        return Err(match exchange.lifetime.source {
+            Source::Unknown | Source::Heuristic => Refusal::NoFreshness,
+            _ => Refusal::Expired,
+        });
+    }
+    Ok(Storable { excluded, vary })
+}
+
+/// Statuses whose meaning for caching this cache implements (RFC 9110 §15).
+fn understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 201 | 202 | 203 | 204 | 205 | 300 | 301 | 302 | 303 | 307 | 308
+            | 400..=417 | 421 | 422 | 426 | 500..=505
+    )
+}
+
+/// Does a site's `ttl` rule speak of answers with this status? It does not turn an error page into a month of errors.
+#[must_use]
+pub(super) fn ttl_applies(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    use http::HeaderValue;
+
+    use super::super::freshness::lifetime;
+
+    const CC: &str = "cache-control";
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    struct Case {
+        request: HeaderMap,
+        status: u16,
+        set_cookie: SetCookie,
+        site_ttl: bool,
+    }
+
+    impl Case {
+        fn check(
+            &self,
+            answer: &[(&'static str, &'static str)],
+            expected: Result<&[&str], Refusal>,
+        ) {
+            let answer = headers(answer);
+            let status = StatusCode::from_u16(self.status).unwrap();
+            let directives = CacheControl::of_response(&answer);
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+            let verdict = storable(Exchange {
+                method: &Method::GET,
+                request: &self.request,
+                request_directives: &CacheControl::of_request(&self.request),
+                status,
+                answer: &answer,
+                directives: &directives,
+                lifetime: lifetime(status, &answer, &directives, now),
+                site_ttl: self.site_ttl,
+                set_cookie: self.set_cookie,
+            });
+            let excluded = verdict.map(|storable| {
+                storable
+                    .excluded
+                    .iter()
+                    .map(|name| name.as_str().to_owned())
+                    .collect::<Vec<_>>()
+            });
+            let expected =
+                expected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            assert_eq!(excluded, expected, "{} {answer:?}", self.status);
+        }
+    }
+
+    fn case() -> Case {
+        Case {
+            request: HeaderMap::new(),
+            status: 200,
+            set_cookie: SetCookie::Explicit,
+            site_ttl: false,
+        }
+    }
+
+    #[test]
+    fn an_answer_needs_leave_and_a_use() {
+        let plain = case();
+        plain.check(&[(CC, "max-age=1")], Ok(&[]));
+        plain.check(&[("etag", "\"a\"")], Ok(&[]));
+        plain.check(&[(CC, "no-cache"), ("etag", "\"a\"")], Ok(&[]));
+        plain.check(&[(CC, "max-age=0, stale-if-error=9")], Ok(&[]));
+        plain.check(&[], Err(Refusal::NoFreshness));
+        plain.check(&[(CC, "max-age=0")], Err(Refusal::Expired));
+        plain.check(&[("expires", "0")], Err(Refusal::Expired));
+        plain.check(&[(CC, "max-age=1, no-store")], Err(Refusal::NoStore));
+        plain.check(&[(CC, "max-age=1, private")], Err(Refusal::Private));
+        plain.check(
+            &[(CC, "max-age=1"), ("vary", "*")],
+            Err(Refusal::VaryAnything),
+        );
+        plain.check(
+            &[(CC, "max-age=1"), ("vary", "x-forwarded-for")],
+            Err(Refusal::VaryAnything),
+        );
+        plain.check(
+            &[(CC, "max-age=1"), ("vary", "x-forwarded-proto, host")],
+            Ok(&[]),
+        );
+        plain.check(
+            &[(CC, "max-age=1, private=\"x-a\", no-cache=\"x-b\"")],
+            Ok(&["x-a", "x-b"]),
+        );
+        Case {
+            site_ttl: true,
+            ..case()
+        }
+        .check(&[], Ok(&[]));
+        Case {
+            site_ttl: true,
+            ..case()
+        }
+        .check(&[(CC, "private")], Err(Refusal::Private));
+    }
+
+    #[test]
+    fn any_final_status_with_explicit_freshness_is_stored() {
+        for status in [200, 201, 302, 404, 418, 499, 500, 503, 599] {
+            Case { status, ..case() }.check(&[(CC, "max-age=1")], Ok(&[]));
+        }
+        for status in [206, 304] {
+            Case { status, ..case() }.check(&[(CC, "max-age=1")], Err(Refusal::Status));
+        }
+        Case {
+            status: 302,
+            ..case()
+        }
+        .check(&[("etag", "\"a\"")], Err(Refusal::Status));
+        Case {
+            status: 499,
+            ..case()
+        }
+        .check(&[(CC, "max-age=1, must-understand")], Err(Refusal::Status));
+        Case {
+            status: 404,
+            ..case()
+        }
+        .check(&[(CC, "max-age=1, must-understand, no-store")], Ok(&[]));
+    }
+
+    #[test]
+    fn credentials_need_an_explicit_word() {
+        let with = Case {
+            request: headers(&[("authorization", "Bearer x")]),
+            ..case()
+        };
+        with.check(&[(CC, "max-age=1")], Err(Refusal::Authorization));
+        with.check(&[(CC, "max-age=1, public")], Ok(&[]));
+        with.check(&[(CC, "s-maxage=1")], Ok(&[]));
+        with.check(&[(CC, "max-age=1, must-revalidate")], Ok(&[]));
+        let private = Case {
+            request: headers(&[(CC, "no-store")]),
+            ..case()
+        };
+        private.check(&[(CC, "max-age=1")], Err(Refusal::RequestNoStore));
+    }
+
+    #[test]
+    fn cookies_are_stored_as_the_site_says() {
+        let cookie = ("set-cookie", "a=b");
+        for (set_cookie, silent, spoken) in [
+            (SetCookie::Explicit, Err(Refusal::SetCookie), Ok(&[][..])),
+            (SetCookie::Standard, Ok(&[][..]), Ok(&[][..])),
+            (
+                SetCookie::Strip,
+                Ok(&["set-cookie"][..]),
+                Ok(&["set-cookie"][..]),
+            ),
+            (
+                SetCookie::Bypass,
+                Err(Refusal::SetCookie),
+                Err(Refusal::SetCookie),
+            ),
+        ] {
+            let case = Case {
+                set_cookie,
+                ..case()
+            };
+            case.check(&[(CC, "max-age=1"), cookie], silent);
+            case.check(&[(CC, "public, max-age=1"), cookie], spoken);
+            case.check(
+                &[(CC, "max-age=1, private=\"set-cookie\""), cookie],
+                Ok(&["set-cookie"]),
+            );
+        }
+    }
+}
