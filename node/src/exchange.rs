@@ -161,7 +161,8 @@ impl http_body::Body for Body {
 
 /// What answers requests. One value serves every connection of a listener, on every core.
 pub trait Handle: Send + Sync + 'static {
-    /// Answers one request. Never fails: an error is a response too.
+    /// Answers one request. Never fails: an error is a response too. Its shape is settled by the listener: a target in
+    /// origin-form, one `Host` (an HTTP/1.0 request may lack it), framing that can be read in one way only.
     ///
     /// The future stays on the core that accepted the connection, so it need not be `Send`.
     fn handle(
