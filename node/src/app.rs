@@ -1,15 +1,79 @@
 //! Composition root: the one file that sees every part, starts them, and drains them in reverse.
+//!
+//! ```text
+//! bind every socket ─ databases ─ cluster (last state, with or without quorum) ─ peers, admin, metrics
+//!        └ a member at last? ─ store ─ origins ─ proxy ─ DNS, HTTP ─ ready
+//! ```
+//!
+//! `serve` is the same node with a site of its own: a cluster of one that listens for nobody, so that purges, status
+//! and metrics work there as everywhere.
 
+mod ground;
+mod plane;
+mod samples;
+mod signals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nearside_cluster::{Change, Cluster, JoinError, NewDocument};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Phase;
 use crate::config::settings::Settings;
 use crate::config::site::Site;
+use ground::Ground;
+use plane::Plane;
+
+/// How long open requests may go on once a drain has begun. A supervisor's patience must be longer.
+const GRACE: Duration = Duration::from_secs(20);
+/// Between two tries to join.
+const JOIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs one node in front of `site`, until a signal ends it.
 ///
 /// # Errors
 /// What could not be started, and why.
 pub async fn serve(settings: Settings, site: Site) -> anyhow::Result<()> {
-    let _ = (settings, site);
-    anyhow::bail!("this build cannot serve yet")
+    let site = Arc::new(site);
+    let ground = Ground::lay(settings, Some(Arc::clone(&site))).await?;
+    if !ground.is_member() {
+        ground
+            .cluster
+            .init()
+            .await
+            .context("cannot set up the data folder")?;
+    }
+    own_site(&ground.cluster, &site).await?;
+    let plane = Plane::start(&ground).await?;
+    signals::until_stop(|| reload(&ground, &plane)).await;
+    // Nobody is told: a lone node has no neighbour that could take its clients.
+    stop(ground, plane, Duration::ZERO).await;
+    Ok(())
+}
+
+/// The document that stands for the command line's site, so that purges find it.
+async fn own_site(cluster: &Cluster, site: &Site) -> anyhow::Result<()> {
+    if cluster.state().sites.contains_key(&*site.name) {
+        return Ok(());
+    }
+    let document = NewDocument {
+        name: site.name.to_string(),
+        hosts: Vec::new(),
+        text: "# made by the command line of `serve`\n".to_owned(),
+        expected_revision: None,
+    };
+    let author = "serve".to_owned();
+    let change = Change::SitesApplied {
+        documents: vec![document],
+        author,
+    };
+    cluster
+        .propose(change)
+        .await
+        .context("cannot record the site")?;
+    Ok(())
 }
 
 /// Runs a node of a cluster, until a signal ends it. `token` lets it join one, unless it belongs already.
@@ -17,6 +81,73 @@ pub async fn serve(settings: Settings, site: Site) -> anyhow::Result<()> {
 /// # Errors
 /// What could not be started, and why.
 pub async fn node(settings: Settings, token: Option<String>) -> anyhow::Result<()> {
-    let _ = (settings, token);
-    anyhow::bail!("this build cannot run a node yet")
+    let ground = Ground::lay(settings, None).await?;
+    let stopped = CancellationToken::new();
+    let membership = async {
+        match &token {
+            Some(token) if !ground.is_member() => join(&ground.cluster, token).await?,
+            _ => {}
+        }
+        ground.member().await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        joined = membership => joined?,
+        () = signals::until_stop(|| tracing::info!("nothing to reload yet")) => stopped.cancel(),
+    }
+    if stopped.is_cancelled() {
+        ground.stop().await;
+        return Ok(());
+    }
+    let plane = Plane::start(&ground).await?;
+    signals::until_stop(|| reload(&ground, &plane)).await;
+    let lifetime = plane.answer_lifetime();
+    stop(ground, plane, lifetime).await;
+    Ok(())
+}
+
+/// Joins, again and again while members cannot be reached; what they refuse is final.
+async fn join(cluster: &Cluster, token: &str) -> anyhow::Result<()> {
+    let mut told = false;
+    loop {
+        match cluster.join(token).await {
+            Ok(id) => {
+                tracing::info!(%id, "joined the cluster");
+                return Ok(());
+            }
+            Err(JoinError::AlreadyMember { .. }) => return Ok(()),
+            Err(error @ (JoinError::Token(_) | JoinError::Refused(_))) => {
+                bail!("cannot join: {error}")
+            }
+            Err(error) => {
+                if !told {
+                    tracing::warn!(%error, "cannot join yet, trying on");
+                    told = true;
+                }
+                tokio::time::sleep(JOIN_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// What SIGHUP takes over without a restart. The rest of the node file waits for one.
+fn reload(ground: &Ground, plane: &Plane) {
+    plane.reload(&ground.settings);
+}
+
+/// Leaves DNS, waits until clients' answers have run out, finishes open requests, and closes everything in reverse.
+/// A second signal ends all of it at once.
+async fn stop(ground: Ground, plane: Plane, answers_live: Duration) {
+    ground.readiness.enter(Phase::Draining);
+    tracing::info!(wait_s = answers_live.as_secs(), "draining");
+    let drained = async {
+        ground.leave();
+        tokio::time::sleep(answers_live).await;
+        plane.stop().await;
+        ground.stop().await;
+    };
+    tokio::select! {
+        () = drained => tracing::info!("stopped"),
+        () = signals::stop_again() => tracing::warn!("stopped at once by a second signal"),
+    }
 }

@@ -8,6 +8,7 @@ pub mod dns;
 pub mod exchange;
 pub mod listen;
 pub mod observe;
+pub mod peer;
 pub mod protect;
 pub mod proxy;
 pub mod upstream;

@@ -33,6 +33,8 @@ pub(crate) struct Membership {
     /// When a quorum last vouched for a leader, as far as this node heard while following.
     pub(crate) heard_of_quorum: Mutex<Option<Instant>>,
     pub(crate) datagrams: mpsc::Sender<Datagram>,
+    /// True once this node takes no new clients.
+    pub(crate) leave: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -71,6 +73,7 @@ impl Inner {
         .map_err(|error| StartError::Raft(error.to_string()))?;
 
         let (stop, stopped) = watch::channel(false);
+        let (leave, leaving) = watch::channel(false);
         let (datagrams, arrivals) = mpsc::channel(DATAGRAMS_MAX);
         let membership = Arc::new(Membership {
             id,
@@ -81,6 +84,7 @@ impl Inner {
             network,
             heard_of_quorum: Mutex::new(None),
             datagrams,
+            leave,
             stop,
             tasks: Mutex::new(JoinSet::new()),
         });
@@ -96,7 +100,7 @@ impl Inner {
             applied: self.applied.clone(),
             liveness: self.liveness.clone(),
         };
-        tasks.spawn(liveness::gossip(start, arrivals, stopped.clone()));
+        tasks.spawn(liveness::gossip(start, arrivals, leaving, stopped.clone()));
         tasks.spawn(follow_quorum(
             membership.raft.clone(),
             quorum_age_sender,

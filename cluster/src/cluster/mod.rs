@@ -114,6 +114,14 @@ impl Cluster {
         self.inner.join(token).await
     }
 
+    /// Tells the others to count this node as down, while it still takes part in Raft: the first step of a stop, so
+    /// that clients are sent elsewhere before the last requests end.
+    pub fn leave(&self) {
+        if let Some(membership) = self.inner.membership.read().as_ref() {
+            membership.leave.send_replace(true);
+        }
+    }
+
     /// Leaves Raft and liveness, syncs and closes the store. The members notice the absence; intent stays.
     pub async fn stop(&self) {
         let _becoming = self.inner.becoming.lock().await;

@@ -226,26 +226,34 @@ impl Start {
     }
 }
 
-/// Runs until `stop` says so.
+/// Runs until `stop` says so. Once `leave` does, it says goodbye and no longer answers, so that the others send this
+/// node no more clients while it finishes what it has.
 pub(crate) async fn gossip(
     start: Start,
     mut arrivals: mpsc::Receiver<Datagram>,
+    mut leave: watch::Receiver<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut roster = start.applied.watch();
     let mut gossip = start.gossip();
+    let mut left = false;
     let mut announce = tokio::time::interval(ANNOUNCE_EVERY);
     announce.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let due = gossip.timers.peek().map(|due| due.0.at);
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
+            _ = leave.wait_for(|leave| *leave), if !left => {
+                left = true;
+                gossip.step(|foca, wishes| foca.leave_cluster(wishes));
+            },
             datagram = arrivals.recv() => match datagram {
+                Some(_) if left => continue,
                 Some(datagram) => gossip.arrived(&datagram),
                 None => break,
             },
-            () = until(due) => gossip.fire(),
-            _ = announce.tick() => gossip.announce(),
+            () = until(due), if !left => gossip.fire(),
+            _ = announce.tick(), if !left => gossip.announce(),
             changed = roster.changed() => {
                 if changed.is_err() {
                     break;
@@ -254,7 +262,9 @@ pub(crate) async fn gossip(
             },
             Some(_) = gossip.sends.join_next() => continue,
         }
-        gossip.conclude();
+        if !left {
+            gossip.conclude();
+        }
     }
     gossip.sends.shutdown().await;
 }

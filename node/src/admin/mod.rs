@@ -22,7 +22,7 @@ pub(crate) use clash::sites as clash;
 pub use control::{Control, Parts};
 pub use error::AdminError;
 pub use readiness::{Phase, Readiness};
-pub use server::{ServeError, Server, Sockets, bind_metrics, serve, serve_metrics};
+pub use server::{ServeError, Server, Sockets, bind, serve, serve_metrics};
 
 pub(crate) use steer::ordered;
 

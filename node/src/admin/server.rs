@@ -62,12 +62,12 @@ impl Sockets {
     }
 }
 
-/// Binds the metrics listeners.
+/// Binds listeners that actix serves: `what` is their name under `[listen]`.
 ///
 /// # Errors
 /// An address that cannot be bound.
-pub fn bind_metrics(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
-    let sockets = addresses.iter().map(|address| tcp(*address, "metrics"));
+pub fn bind(addresses: &[SocketAddr], what: &str) -> Result<Vec<TcpListener>, ServeError> {
+    let sockets = addresses.iter().map(|address| tcp(*address, what));
     sockets.collect()
 }
 

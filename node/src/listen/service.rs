@@ -86,6 +86,8 @@ pub(super) async fn answer<H: Handle>(
         }
     });
     let mut response = Arc::clone(&line.handler).handle(client, request).await;
+    // What the origin spoke is no word for this hop (RFC 9110 §2.5); for an older client hyper says 1.0 by itself.
+    *response.version_mut() = Version::HTTP_11;
     if close && version < Version::HTTP_2 {
         response
             .headers_mut()

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
@@ -111,8 +112,22 @@ impl Proxy {
             complete: false,
         };
         let (parts, body) = response.into_parts();
+        let declared = || {
+            parts
+                .headers
+                .get(CONTENT_LENGTH)?
+                .to_str()
+                .ok()?
+                .parse()
+                .ok()
+        };
+        let length = body.size_hint().exact().or_else(declared);
         let body = match body {
-            Body::Stream(stream) if !is_head => Body::stream(Counted { stream, end }),
+            Body::Stream(stream) if !is_head => Body::stream(Counted {
+                stream,
+                length,
+                end,
+            }),
             // What is in memory is as good as sent: wrapping it would cost every hit an allocation.
             in_memory => {
                 end.body_bytes = in_memory.size_hint().exact().unwrap_or(0);
@@ -156,6 +171,8 @@ impl Drop for End {
 /// A body that counts what passes.
 struct Counted {
     stream: BodyStream,
+    /// What it will hold, where that is known. HTTP/1 asks for no more once it has that.
+    length: Option<u64>,
     end: End,
 }
 
@@ -173,7 +190,8 @@ impl http_body::Body for Counted {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |piece| piece.len() as u64);
                 this.end.body_bytes += bytes;
-                this.end.complete |= this.stream.is_end_stream();
+                this.end.complete |=
+                    this.stream.is_end_stream() || this.length == Some(this.end.body_bytes);
             }
             Poll::Ready(None) => this.end.complete = true,
             _ => {}

@@ -3,6 +3,7 @@
 //! A request pins one [`View`] and never sees half a change. Purges live beside it in the [`PurgeBook`] and are
 //! checked at the latest index, not the pinned one. Health is an observation: see [`Healthy`].
 
+mod compile;
 mod purges;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,7 +13,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use nearside_geo::Point;
 
-pub use purges::{Identity, PurgeBook, PurgeVerdict, Stamp};
+pub use compile::Publisher;
+pub use nearside_cluster::Stamp;
+pub use purges::{Identity, PurgeBook, PurgeVerdict};
 
 use crate::config::site::Site;
 use crate::config::zone::Zone;

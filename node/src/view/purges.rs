@@ -4,24 +4,16 @@
 //! from the origin began. The entry is unusable once a purge that matches it has a greater index. No call goes from
 //! here to the store: purge is data, compared on lookup.
 //!
-//! A hit pays one atomic load while no purge of its site is newer than the entry. Only then are the tables asked,
-//! under a sharded lock that readers share.
+//! The tables are the replicated state's own, shared and swapped whole, so this node holds neither more purges than
+//! the cluster agreed to keep nor fewer. A hit takes no lock, and compares one number while no purge of its site is
+//! newer than the entry; only then is the URL looked up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
-
-/// Which history an index belongs to: a cluster, and its epoch (which `recover` and `restore` raise).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Stamp {
-    /// The cluster's random id.
-    pub cluster: [u8; 16],
-    /// Raised when history may have been rewritten.
-    pub epoch: u64,
-}
+use nearside_cluster::{Marks, SitePurges};
 
 /// What purges match an entry by, apart from its cache key.
 #[derive(Clone, Copy, Debug)]
@@ -43,25 +35,39 @@ pub enum PurgeVerdict {
     Gone,
 }
 
-/// A hard and a soft index.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pair {
-    hard: u64,
-    soft: u64,
+/// One site's purges, and the greatest index among them.
+#[derive(Clone, Debug, Default)]
+struct SiteBook {
+    newest: u64,
+    purges: Arc<SitePurges>,
 }
 
-#[derive(Debug, Default)]
-struct SitePurges {
-    /// The greatest index of any purge of this site.
-    newest: AtomicU64,
-    all: RwLock<Pair>,
-    urls: RwLock<HashMap<Box<str>, Pair>>,
+impl SiteBook {
+    fn new(purges: &Arc<SitePurges>) -> Self {
+        let urls = purges
+            .urls
+            .values()
+            .map(|marks| newest(*marks))
+            .max()
+            .unwrap_or(0);
+        Self {
+            newest: newest(purges.floor).max(urls),
+            purges: Arc::clone(purges),
+        }
+    }
 }
 
-/// All purges that still matter, by site. Shared by everyone; never swapped.
+#[derive(Clone, Debug, Default)]
+struct Book {
+    sites: HashMap<Box<str>, SiteBook>,
+    /// Entries of any site filled below this are gone.
+    floor: u64,
+}
+
+/// All purges that still matter, by site.
 #[derive(Debug, Default)]
 pub struct PurgeBook {
-    sites: ArcSwap<HashMap<Box<str>, Arc<SitePurges>>>,
+    book: ArcSwap<Book>,
     applied: AtomicU64,
 }
 
@@ -78,38 +84,57 @@ impl PurgeBook {
         self.applied.fetch_max(index, Ordering::AcqRel);
     }
 
-    /// Purges one URL (`host/path?query`), all its variants.
-    pub fn purge_url(&self, site: &str, url: &str, index: u64, soft: bool) {
-        let purges = self.of(site);
-        raise(
-            purges.urls.write().entry(url.into()).or_default(),
-            index,
-            soft,
-        );
-        purges.newest.fetch_max(index, Ordering::AcqRel);
+    /// Takes over one site's purges as the state has them.
+    pub fn set_site(&self, site: &str, purges: &Arc<SitePurges>) {
+        let entry = SiteBook::new(purges);
+        self.book.rcu(|book| {
+            let mut book = Book::clone(book);
+            book.sites.insert(site.into(), entry.clone());
+            book
+        });
     }
 
-    /// Purges everything of a site.
+    /// Takes over a whole state's purges, at once.
+    pub fn set_all<'a>(
+        &self,
+        sites: impl Iterator<Item = (&'a str, &'a Arc<SitePurges>)>,
+        floor: u64,
+    ) {
+        let sites = sites
+            .map(|(site, purges)| (site.into(), SiteBook::new(purges)))
+            .collect();
+        self.book.store(Arc::new(Book { sites, floor }));
+    }
+
+    /// Purges one URL (`host/path?query`), all its variants, on this node alone.
+    pub fn purge_url(&self, site: &str, url: &str, index: u64, soft: bool) {
+        self.change(site, |purges| {
+            raise(purges.urls.entry(url.to_owned()).or_default(), index, soft)
+        });
+    }
+
+    /// Purges everything of a site, on this node alone.
     pub fn purge_site(&self, site: &str, index: u64, soft: bool) {
-        let purges = self.of(site);
-        raise(&mut purges.all.write(), index, soft);
-        purges.newest.fetch_max(index, Ordering::AcqRel);
+        self.change(site, |purges| raise(&mut purges.floor, index, soft));
     }
 
     /// May an entry (or a running fill) with this fill index be used?
     #[must_use]
     pub fn verdict(&self, identity: Identity<'_>, fill_index: u64) -> PurgeVerdict {
-        let sites = self.sites.load();
-        let Some(purges) = sites.get(identity.site) else {
+        let book = self.book.load();
+        if fill_index < book.floor {
+            return PurgeVerdict::Gone;
+        }
+        let Some(site) = book.sites.get(identity.site) else {
             return PurgeVerdict::Usable;
         };
-        if purges.newest.load(Ordering::Acquire) <= fill_index {
+        if site.newest <= fill_index {
             return PurgeVerdict::Usable;
         }
-        let all = *purges.all.read();
-        let url = purges
+        let all = site.purges.floor;
+        let url = site
+            .purges
             .urls
-            .read()
             .get(identity.url)
             .copied()
             .unwrap_or_default();
@@ -122,21 +147,29 @@ impl PurgeBook {
         }
     }
 
-    fn of(&self, site: &str) -> Arc<SitePurges> {
-        if let Some(purges) = self.sites.load().get(site) {
-            return Arc::clone(purges);
-        }
-        self.sites.rcu(|sites| {
-            let mut sites = HashMap::clone(sites);
-            sites.entry(site.into()).or_default();
-            sites
-        });
-        Arc::clone(&self.sites.load()[site])
+    fn change(&self, site: &str, change: impl Fn(&mut SitePurges)) {
+        let mut purges = self
+            .book
+            .load()
+            .sites
+            .get(site)
+            .map(|site| SitePurges::clone(&site.purges))
+            .unwrap_or_default();
+        change(&mut purges);
+        self.set_site(site, &Arc::new(purges));
     }
 }
 
-fn raise(pair: &mut Pair, index: u64, soft: bool) {
-    let slot = if soft { &mut pair.soft } else { &mut pair.hard };
+fn newest(marks: Marks) -> u64 {
+    marks.hard.max(marks.soft)
+}
+
+fn raise(marks: &mut Marks, index: u64, soft: bool) {
+    let slot = if soft {
+        &mut marks.soft
+    } else {
+        &mut marks.hard
+    };
     *slot = (*slot).max(index);
 }
 

@@ -1,0 +1,263 @@
+//! The data plane: what runs once there is a view. Store, origins, proxy; then the sockets that clients know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use nearside_cache_store::{Options as StoreOptions, Store};
+use nearside_cluster::Stamp;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use super::ground::{Ground, workers};
+use crate::admin::Phase;
+use crate::config::settings::{AccessLog as AccessForm, Settings};
+use crate::observe::access::{AccessLog, Form};
+use crate::observe::{Sample, Value};
+use crate::proxy::{HttpMeta, Parts, Proxy};
+use crate::view::Views;
+use crate::{dns, listen, protect, upstream};
+
+/// Fills at once. Each holds a bounded window of bytes; beyond this, requests pass through without a fill.
+const FILLS_MAX: usize = 4096;
+
+/// The running data plane.
+pub(super) struct Plane {
+    store: Store<HttpMeta>,
+    views: Arc<Views>,
+    certificates: Option<Arc<listen::Certificates>>,
+    http: listen::Serving,
+    dns: dns::Serving,
+    checks: tokio::task::JoinHandle<()>,
+    access: Option<std::thread::JoinHandle<()>>,
+    /// Where origins are asked. Fills outlive the client and the core that began them.
+    fills: Runtime,
+    /// Ends listeners; open requests go on.
+    drain: CancellationToken,
+    /// Ends what serves requests, after them.
+    stop: CancellationToken,
+}
+
+impl Plane {
+    /// Starts everything that serves clients, and says that the node is ready.
+    ///
+    /// # Errors
+    /// The store, a certificate or a thread that cannot be had.
+    pub(super) async fn start(ground: &Ground) -> anyhow::Result<Self> {
+        let settings = &ground.settings;
+        let taken = ground
+            .counters
+            .lock()
+            .take()
+            .zip(ground.sockets.lock().take());
+        let (counters, sockets) =
+            taken.ok_or_else(|| anyhow!("the data plane was started twice"))?;
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+
+        let store = open_store(settings, ground.cluster.state().stamp).await?;
+        let fills = Builder::new_multi_thread()
+            .worker_threads(workers().get())
+            .thread_name("fill")
+            .enable_all()
+            .build()?;
+        let origins = {
+            let _entered = fills.enter();
+            let setup = upstream::Setup {
+                region: settings.region.clone(),
+                point: settings.point,
+                listeners: ground.own_addresses.clone(),
+                metrics: counters.upstream,
+            };
+            upstream::Origins::new(setup, Arc::clone(&ground.views))?
+        };
+        let checks =
+            fills.spawn(upstream::HealthChecker::new(Arc::clone(&origins)).run(stop.clone()));
+        let atlas = Arc::clone(&ground.atlas);
+        let country = move |address| {
+            atlas
+                .locate(address)
+                .country
+                .and_then(|country| country.as_str().as_bytes().try_into().ok())
+        };
+        let protect = protect::Protect::new(Arc::new(country), counters.protect);
+        let (access, access_thread) = access_log(&settings.log.access)?;
+        let proxy = Arc::new(Proxy::new(Parts {
+            node: settings.name.as_str().into(),
+            cdn_id: cdn_id(ground.cluster.state().stamp).into(),
+            https_port: settings
+                .listen
+                .https
+                .first()
+                .map_or(443, std::net::SocketAddr::port),
+            views: Arc::clone(&ground.views),
+            purges: Arc::clone(&ground.book),
+            store: store.clone(),
+            upstream: origins,
+            protect: Arc::new(protect),
+            fills: fills.handle().clone(),
+            fills_max: FILLS_MAX,
+            metrics: counters.proxy,
+            access: access.clone(),
+        }));
+
+        let certificates = if settings.listen.https.is_empty() {
+            None
+        } else {
+            Some(Arc::new(listen::Certificates::load(
+                &settings.certificates,
+                Arc::clone(&ground.views),
+            )?))
+        };
+        let world = dns::World::new(
+            Arc::clone(&ground.views),
+            Arc::clone(&ground.healthy),
+            Arc::clone(&ground.atlas),
+        );
+        let dns = dns::serve(
+            sockets.dns,
+            &Arc::new(world),
+            &counters.dns,
+            &dns::TcpLimits::default(),
+            &drain,
+        )?;
+        let http = listen::serve(
+            listen::Setup {
+                sockets: sockets.http,
+                limits: settings.limits.clone(),
+                trusted_proxies: settings.listen.trusted_proxies.clone(),
+                certificates: certificates.clone(),
+                metrics: counters.listen,
+                grace: super::GRACE,
+            },
+            proxy,
+            &drain,
+        )?;
+        let measured = store.clone();
+        *ground.gauges.lock() = Some(Box::new(move || samples(&measured, &access)));
+        ground.readiness.enter(Phase::Serving);
+        tracing::info!(
+            node = settings.name,
+            generation = ground.views.load().generation,
+            "serving"
+        );
+        Ok(Self {
+            store,
+            views: Arc::clone(&ground.views),
+            certificates,
+            http,
+            dns,
+            checks,
+            access: access_thread,
+            fills,
+            drain,
+            stop,
+        })
+    }
+
+    /// Takes certificates from the disk again. What cannot be read leaves the old ones in force.
+    pub(super) fn reload(&self, settings: &Settings) {
+        let Some(certificates) = &self.certificates else {
+            return;
+        };
+        match certificates.reload(&settings.certificates) {
+            Ok(()) => tracing::info!(
+                "certificates taken again; the rest of the node file waits for a restart"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "cannot take certificates again, keeping the old ones")
+            }
+        }
+    }
+
+    /// How long answers that name this node may live in resolvers: steered ones carry a zone's least lifetime. Nothing
+    /// to wait for where no zone is served or there is nobody else to go to.
+    pub(super) fn answer_lifetime(&self) -> Duration {
+        let view = self.views.load();
+        let zones = view
+            .zones
+            .iter()
+            .map(|zone| zone.ttl_min)
+            .max()
+            .unwrap_or_default();
+        if view.nodes.len() > 1 {
+            zones
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Stops in reverse: sockets, open requests, checks, the store.
+    pub(super) async fn stop(self) {
+        self.drain.cancel();
+        self.http.done().await;
+        self.dns.join().await;
+        self.stop.cancel();
+        if self.checks.await.is_err() {
+            tracing::error!("the health checks ended badly");
+        }
+        self.store.flush().await;
+        // Every sender of access records is gone with the proxy, so the writer ends by itself.
+        // A fill that still runs has no reader left.
+        self.fills.shutdown_background();
+        let store = self.store;
+        if tokio::task::spawn_blocking(move || store.close())
+            .await
+            .is_err()
+        {
+            tracing::error!("the closing of the store panicked");
+        }
+        drop(self.access);
+    }
+}
+
+async fn open_store(settings: &Settings, stamp: Stamp) -> anyhow::Result<Store<HttpMeta>> {
+    let bounds = &settings.cache;
+    let mut options = StoreOptions::new(
+        bounds.dir.clone(),
+        bounds.memory_max_bytes,
+        bounds.disk_max_bytes,
+    );
+    options.disk_free_min_bytes = bounds.disk_free_min_bytes;
+    let mut bytes = [0; 24];
+    bytes[..16].copy_from_slice(&stamp.cluster);
+    bytes[16..].copy_from_slice(&stamp.epoch.to_be_bytes());
+    let open = move || Store::open(options, bytes);
+    let opened = tokio::task::spawn_blocking(open)
+        .await
+        .context("the opening of the store panicked")?;
+    opened.with_context(|| format!("cannot open the cache in {}", bounds.dir.display()))
+}
+
+/// Our identifier in CDN-Loop (RFC 8586): the same on all nodes of a cluster, and of no other.
+fn cdn_id(stamp: Stamp) -> String {
+    format!("nearside-{}", hex::encode(&stamp.cluster[..6]))
+}
+
+fn access_log(
+    form: &AccessForm,
+) -> anyhow::Result<(AccessLog, Option<std::thread::JoinHandle<()>>)> {
+    let form = match form {
+        AccessForm::Off => return Ok((AccessLog::off(), None)),
+        AccessForm::Json => Form::Json,
+        AccessForm::Human => Form::Human { colour: colour() },
+    };
+    let (log, thread) =
+        AccessLog::start(form, std::io::stdout()).context("cannot start the access log")?;
+    Ok((log, Some(thread)))
+}
+
+fn colour() -> bool {
+    use std::io::IsTerminal as _;
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn samples(store: &Store<HttpMeta>, access: &AccessLog) -> Vec<Sample> {
+    let mut samples = super::samples::of_store(&store.stats());
+    samples.push(Sample {
+        name: "nearside_access_records_dropped",
+        help: "Access records that were not written because the writer fell behind",
+        value: Value::Counter(access.dropped()),
+    });
+    samples
+}
