@@ -84,6 +84,30 @@ fn a_country_file_gives_the_centre_and_how_little_that_says() {
 }
 
 #[test]
+fn flat_files_of_both_kinds_are_read() {
+    let point = |place: &Place| place.point.map(|at| (at.latitude, at.longitude.round()));
+    let atlas = open(&["flat-city.mmdb"]);
+    let london = at(&atlas, "81.2.69.160");
+    assert_eq!(point(&london), Some((51.5, 0.0)));
+    assert_eq!(london.network.to_string(), "81.2.69.0/24");
+    assert_eq!(london.accuracy_km, None);
+    // It writes 0°N 0°E where it knows the country only.
+    let germany = at(&atlas, "85.214.1.1");
+    assert_eq!(germany.source, PlaceSource::CountryCentre { database: 0 });
+    assert!(point(&germany).is_some_and(|(latitude, _)| latitude > 45.0));
+    assert!(at(&atlas, "2a02:8071::1").point.is_some());
+
+    let atlas = open(&["ipinfo-location.mmdb"]);
+    assert_eq!(point(&at(&atlas, "81.2.69.160")), Some((51.5, 0.0)));
+    assert_eq!(point(&at(&atlas, "85.214.1.1")), Some((52.52, 13.0)));
+    for (address, country) in [("133.242.1.1", "JP"), ("200.160.1.1", "BR")] {
+        let place = at(&atlas, address);
+        assert_eq!(place.country, Country::parse(country));
+        assert_eq!(place.source, PlaceSource::CountryCentre { database: 0 });
+    }
+}
+
+#[test]
 fn several_files_answer_together_and_the_more_precise_wins() {
     let atlas = open(&["GeoLite2-Country-Test.mmdb", "GeoIP2-City-Test.mmdb"]);
     let place = at(&atlas, "81.2.69.160");

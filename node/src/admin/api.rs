@@ -3,6 +3,9 @@
 use nearside_cluster::{MemberStatus, Receipt as ClusterReceipt, ReceiptOutcome, Status};
 use serde::{Deserialize, Serialize};
 
+/// `GET /api/v1/route?address=ADDRESS[&host=HOST]` answers a [`RouteReport`]: every node in order, as DNS would.
+pub use crate::dns::{PlaceReport, RouteReport};
+
 /// The media type of every body, either way, but for errors.
 pub const JSON: &str = "application/json";
 /// The media type of errors (RFC 9457).
@@ -312,51 +315,6 @@ pub struct Drain {
     pub draining: bool,
 }
 
-/// `GET /api/v1/route?address=ADDRESS[&host=HOST]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Route {
-    /// The client.
-    pub address: String,
-    /// The host it asks for, if said.
-    pub host: Option<String>,
-    /// The site of that host.
-    pub site: Option<String>,
-    /// Where the client is, as far as is known.
-    pub place: Location,
-    /// Every node, best first.
-    pub nodes: Vec<RouteNode>,
-}
-
-/// Where an address is, as far as is known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Location {
-    /// ISO 3166, two letters.
-    pub country: Option<String>,
-    /// Degrees north.
-    pub latitude: Option<f64>,
-    /// Degrees east.
-    pub longitude: Option<f64>,
-    /// How far the truth typically is, km.
-    pub accuracy_km: Option<f32>,
-    /// Every address in here has the same answer.
-    pub network: String,
-    /// Who says so, in words.
-    pub source: String,
-}
-
-/// A node in a client's order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RouteNode {
-    /// Its name.
-    pub name: String,
-    /// Its region.
-    pub region: String,
-    /// Great-circle distance, km, when both places are known.
-    pub distance_km: Option<f64>,
-    /// Why it stands here, in words.
-    pub reason: String,
-}
-
 /// `GET /api/v1/geo?address=ADDRESS`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GeoAnswer {
@@ -364,7 +322,7 @@ pub struct GeoAnswer {
     pub address: String,
     /// Where it is.
     #[serde(flatten)]
-    pub place: Location,
+    pub place: PlaceReport,
     /// The databases that were asked, in words.
     pub databases: String,
 }

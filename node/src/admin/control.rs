@@ -174,6 +174,21 @@ impl Control {
             .await
     }
 
+    /// Removes a member for good. One that is up would go on serving its last view, so that is refused unless forced.
+    pub async fn remove_member(&self, name: &str, force: bool) -> Result<Written, AdminError> {
+        let id = self.member(name)?;
+        let up = self.parts.cluster.liveness().borrow().healthy.contains(&id);
+        if up && !force {
+            return Err(AdminError::Conflict(format!(
+                "{name} is up: drain and stop it first, or remove it with --force and stop it then"
+            )));
+        }
+        let change = Change::MemberRemoved { id };
+        let names = vec![name.to_owned()];
+        self.write(change, names, Vec::new(), &WriteOptions::default())
+            .await
+    }
+
     /// The member of that name, or with that id.
     fn member(&self, name: &str) -> Result<NodeId, AdminError> {
         let state = self.parts.cluster.state();

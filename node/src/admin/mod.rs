@@ -24,7 +24,5 @@ pub use error::AdminError;
 pub use readiness::{Phase, Readiness};
 pub use server::{ServeError, Server, Sockets, bind, serve, serve_metrics};
 
-pub(crate) use steer::ordered;
-
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,7 @@ pub(super) fn all(app: &mut web::ServiceConfig) {
                 .route("/status", web::get().to(status))
                 .route("/members", web::get().to(members))
                 .route("/members/{name}/drain", web::post().to(drain))
+                .route("/members/{name}", web::delete().to(remove_member))
                 .route("/cluster/init", web::post().to(init))
                 .route("/join-tokens", web::get().to(tokens))
                 .route("/join-tokens", web::post().to(make_token))
@@ -92,6 +93,21 @@ async fn members(control: Shared) -> Answer {
 
 async fn drain(control: Shared, name: web::Path<String>, body: web::Json<Drain>) -> Answer {
     Ok(HttpResponse::Ok().json(control.drain(&name, *body).await?))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RemoveQuery {
+    force: bool,
+}
+
+async fn remove_member(
+    control: Shared,
+    name: web::Path<String>,
+    query: web::Query<RemoveQuery>,
+) -> Answer {
+    let written = control.remove_member(&name, query.force).await?;
+    Ok(HttpResponse::Ok().json(written))
 }
 
 async fn init(control: Shared) -> Answer {

@@ -80,6 +80,8 @@ pub enum Command {
     Drain(members::Arguments),
     /// Send a drained node clients again
     Undrain(members::Arguments),
+    /// Remove a node from the cluster for good; to come back it joins anew
+    Remove(members::Removal),
     /// Publish sites
     #[command(subcommand)]
     Site(documents::Command),

@@ -93,12 +93,17 @@ pub(super) fn author() -> Option<String> {
     set.find(|name| !name.is_empty())
 }
 
+/// A file's name and text.
+type Named = (String, String);
+/// What a check says of a file: right, or wrong.
+type Verdict = Result<String, String>;
+
 /// What differs between the two kinds.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     noun: &'static str,
     path: &'static str,
-    check: fn(&[(String, String)]) -> Vec<Result<String, String>>,
+    check: fn(&[Named]) -> Vec<Verdict>,
 }
 
 pub(super) const SITE: Kind = Kind {
@@ -287,7 +292,7 @@ fn check(kind: Kind, files: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_sites(files: &[(String, String)]) -> Vec<Result<String, String>> {
+fn check_sites(files: &[Named]) -> Vec<Verdict> {
     let parsed: Vec<_> = files
         .iter()
         .map(|(file, text)| site_file::parse(text, file))
@@ -310,7 +315,7 @@ fn check_sites(files: &[(String, String)]) -> Vec<Result<String, String>> {
     verdicts.chain(clash.err().map(Err)).collect()
 }
 
-fn check_zones(files: &[(String, String)]) -> Vec<Result<String, String>> {
+fn check_zones(files: &[Named]) -> Vec<Verdict> {
     let verdicts = files
         .iter()
         .map(|(file, text)| match zone_file::parse(text, file) {
@@ -328,7 +333,7 @@ fn check_zones(files: &[(String, String)]) -> Vec<Result<String, String>> {
 /// Largest file that is read; the cluster takes less.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
+fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<Named>> {
     let read = files.iter().map(|file| {
         let mut text = String::new();
         if file.as_os_str() == "-" {

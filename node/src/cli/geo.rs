@@ -7,7 +7,7 @@ use super::arguments::Global;
 use super::client::{Client, segment};
 use super::failure::Failure;
 use super::output;
-use crate::admin::api::{GeoAnswer, Location};
+use crate::admin::api::{GeoAnswer, PlaceReport};
 
 /// Verbs of `geo`.
 #[derive(Debug, Subcommand)]
@@ -28,10 +28,10 @@ pub(super) async fn run(command: Command, global: &Global) -> anyhow::Result<()>
         embedded: no_node,
     } = command;
     let answer = if no_node {
-        let ip = crate::config::client_address(&address).map_err(Failure::Failed)?;
+        let client = crate::config::client_network(&address).map_err(Failure::Failed)?;
         let atlas = embedded()?;
         GeoAnswer {
-            place: Location::from(&atlas.locate(ip)),
+            place: crate::dns::locate(&atlas, client.addr()),
             address,
             databases: atlas.description(),
         }
@@ -57,7 +57,7 @@ pub(super) fn embedded() -> anyhow::Result<Atlas> {
 }
 
 /// A place on one line: `in GB, 51.50 -0.10 (by country, ±200 km)`.
-pub(super) fn place(place: &Location) -> String {
+pub(super) fn place(place: &PlaceReport) -> String {
     let mut parts = Vec::new();
     if let Some(country) = &place.country {
         parts.push(format!("in {country}"));
@@ -68,7 +68,7 @@ pub(super) fn place(place: &Location) -> String {
     let accuracy = place.accuracy_km.map(|km| format!(", ±{km:.0} km"));
     let accuracy = accuracy.unwrap_or_default();
     if parts.is_empty() {
-        return format!("nowhere known ({}{accuracy})", place.source);
+        return format!("nowhere known ({}{accuracy})", place.known);
     }
-    format!("{} ({}{accuracy})", parts.join(", "), place.source)
+    format!("{} ({}{accuracy})", parts.join(", "), place.known)
 }

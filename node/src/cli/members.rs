@@ -1,4 +1,4 @@
-//! `nearside members`, `drain` and `undrain`.
+//! `nearside members`, `drain`, `undrain` and `remove`.
 
 use std::time::Duration;
 
@@ -14,6 +14,16 @@ use crate::admin::api::{Drain, Members, Written};
 pub struct Arguments {
     /// The node's name, or its id
     pub node: String,
+}
+
+/// Arguments of `remove`.
+#[derive(Debug, Args)]
+pub struct Removal {
+    /// The node's name, or its id
+    pub node: String,
+    /// Also while it is up: it goes on serving what it last knew until it is stopped
+    #[arg(long)]
+    pub force: bool,
 }
 
 const WRITE_WAITS: Duration = Duration::from_secs(20);
@@ -85,6 +95,19 @@ pub(super) async fn drain(
     } else {
         format!("{} gets clients again", arguments.node)
     })?;
+    super::documents::say_missing(&written.missing);
+    Ok(())
+}
+
+pub(super) async fn remove(arguments: &Removal, global: &Global) -> anyhow::Result<()> {
+    let client = Client::new(global)?;
+    let force = arguments.force;
+    let path = format!("/api/v1/members/{}?force={force}", segment(&arguments.node));
+    let written: Written = client.delete(&path, WRITE_WAITS).await?;
+    if global.json {
+        return output::json(&written);
+    }
+    output::line(&format!("{} is no member any more", arguments.node))?;
     super::documents::say_missing(&written.missing);
     Ok(())
 }

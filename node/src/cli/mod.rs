@@ -68,6 +68,7 @@ fn dispatch(program: Program) -> anyhow::Result<()> {
         Command::Undrain(arguments) => {
             asking()?.block_on(members::drain(&arguments, false, global))
         }
+        Command::Remove(arguments) => asking()?.block_on(members::remove(&arguments, global)),
         Command::Site(command) => {
             asking()?.block_on(documents::run(documents::SITE, command, global))
         }

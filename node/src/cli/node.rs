@@ -19,6 +19,8 @@ pub struct Arguments {
 pub(super) async fn run(arguments: Arguments, global: &Global) -> anyhow::Result<()> {
     let settings = node_file::load(&arguments.config).map_err(Failure::from)?;
     let token = match &global.token_file {
+        // An empty file is no token: the first node of a cluster, or one whose token was taken away after it joined.
+        Some(file) if std::fs::metadata(file).is_ok_and(|file| file.len() == 0) => None,
         Some(file) => Some(super::client::token(file)?),
         None => None,
     };

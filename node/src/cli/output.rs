@@ -188,7 +188,7 @@ mod tests {
     fn times_are_said_shortly() {
         assert_eq!(span(200_123), "3m 20s");
         assert_eq!(span(12), "12ms");
-        assert_eq!(milliseconds(3.14), "3.1 ms");
+        assert_eq!(milliseconds(3.06), "3.1 ms");
         assert_eq!(moment(0), "1970-01-01T00:00:00Z");
     }
 }

@@ -1,19 +1,21 @@
 //! `nearside route`: where a client would be sent; and, without any node, the same for lists.
 
+use std::collections::BTreeSet;
 use std::io::BufRead as _;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use nearside_geo::{Atlas, Candidate, Point};
+use nearside_geo::{Atlas, Point};
 use serde::Serialize;
 
 use super::arguments::Global;
 use super::client::{Client, segment};
 use super::failure::Failure;
 use super::output::{self, Cell, Table};
-use crate::admin::api::{Location, Route};
-use crate::admin::ordered;
+use crate::admin::api::RouteReport;
+use crate::dns::{self, Catalog};
+use crate::view::{NodeView, View};
 
 /// Arguments of `route`.
 #[derive(Debug, Args)]
@@ -87,7 +89,7 @@ enum Asked {
 }
 
 impl Asked {
-    async fn route(&self, address: &str, host: Option<&str>) -> anyhow::Result<Route> {
+    async fn route(&self, address: &str, host: Option<&str>) -> anyhow::Result<RouteReport> {
         match self {
             Self::Cluster(client) => {
                 let host = host.map(|host| format!("&host={}", segment(host)));
@@ -106,14 +108,8 @@ impl Asked {
 /// Nodes from a file, all of them up, and the embedded databases.
 struct List {
     atlas: Atlas,
-    nodes: Vec<ListedNode>,
-}
-
-#[derive(Debug, PartialEq)]
-struct ListedNode {
-    name: String,
-    region: String,
-    point: Option<Point>,
+    catalog: Catalog,
+    healthy: BTreeSet<u64>,
 }
 
 /// Nodes of one list at most.
@@ -124,39 +120,24 @@ impl List {
         let name = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map_err(|error| Failure::failed(format!("{name}: cannot be read: {error}")))?;
+        let nodes = nodes(&text, &name).map_err(Failure::Failed)?;
         Ok(Self {
             atlas: super::geo::embedded()?,
-            nodes: nodes(&text, &name).map_err(Failure::Failed)?,
+            healthy: nodes.iter().map(|node| node.id).collect(),
+            catalog: Catalog::compile(Arc::new(View::new(0, Vec::new(), Vec::new(), nodes))),
         })
     }
 
-    fn route(&self, address: &str) -> anyhow::Result<Route> {
-        let ip: IpAddr = crate::config::client_address(address).map_err(Failure::Failed)?;
-        let place = self.atlas.locate(ip);
-        let candidates: Vec<Candidate<'_>> = self
-            .nodes
-            .iter()
-            .map(|node| Candidate {
-                name: &node.name,
-                region: &node.region,
-                point: node.point,
-                healthy: true,
-                draining: false,
-            })
-            .collect();
-        Ok(Route {
-            address: address.to_owned(),
-            host: None,
-            site: None,
-            nodes: ordered(&place, &candidates),
-            place: Location::from(&place),
-        })
+    fn route(&self, address: &str) -> anyhow::Result<RouteReport> {
+        let client = crate::config::client_network(address).map_err(Failure::Failed)?;
+        let report = dns::route(&self.catalog, &self.healthy, &self.atlas, client, None);
+        Ok(report)
     }
 }
 
 /// `name,region,latitude,longitude` a line; a head, empty lines and lines that begin with # are passed over; a node
 /// without coordinates has two empty fields.
-fn nodes(text: &str, file: &str) -> Result<Vec<ListedNode>, String> {
+fn nodes(text: &str, file: &str) -> Result<Vec<NodeView>, String> {
     let mut nodes = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -185,10 +166,14 @@ fn nodes(text: &str, file: &str) -> Result<Vec<ListedNode>, String> {
         if nodes.len() == NODES_MAX {
             return Err(format!("{file}: more than {NODES_MAX} nodes"));
         }
-        nodes.push(ListedNode {
-            name: name.to_owned(),
-            region: region.to_owned(),
+        nodes.push(NodeView {
+            id: at as u64,
+            name: name.into(),
+            region: region.into(),
             point,
+            ipv4: None,
+            ipv6: None,
+            draining: false,
         });
     }
     if nodes.is_empty() {
@@ -199,18 +184,31 @@ fn nodes(text: &str, file: &str) -> Result<Vec<ListedNode>, String> {
     Ok(nodes)
 }
 
-fn told(route: &Route) -> String {
-    let mut text = format!("{} is {}\n", route.address, super::geo::place(&route.place));
-    if let (Some(host), Some(site)) = (&route.host, &route.site) {
-        text.push_str(&format!("{host} is of the site {site}\n"));
+fn told(route: &RouteReport) -> String {
+    let mut text = format!("{} is {}\n", client(route), super::geo::place(&route.place));
+    if let Some(host) = &route.host {
+        text.push_str(&match (&route.zone, route.steered) {
+            (None, _) => format!("{host} is in no zone of this cluster\n"),
+            (Some(zone), false) => {
+                format!("{host} is answered as the zone {zone} says, for everybody alike\n")
+            }
+            (Some(zone), true) => {
+                let ttl = route.ttl_seconds.unwrap_or_default();
+                format!("{host} is in the zone {zone}, answered for {ttl} s\n")
+            }
+        });
     }
-    let mut table = Table::new(["", "NODE", "REGION", "DISTANCE", "WHY"]);
+    if route.fail_open {
+        text.push_str("no node is believed to be up, so DNS answers with them all\n");
+    }
+    let mut table = Table::new(["", "NODE", "REGION", "DISTANCE", "IN DNS", "WHY"]);
     for (index, node) in route.nodes.iter().enumerate() {
         table.row([
             Cell::from(index + 1),
             Cell::from(&node.name),
             Cell::from(&node.region),
             Cell::or_dash(node.distance_km.map(|km| format!("{km:.0} km"))),
+            Cell::from(if node.answered { "yes" } else { "-" }),
             Cell::from(&node.reason),
         ]);
     }
@@ -218,15 +216,27 @@ fn told(route: &Route) -> String {
     text
 }
 
-fn shortly(route: &Route) -> String {
+/// One address alone stands without its length.
+fn client(route: &RouteReport) -> String {
+    let client = route.client;
+    if client.prefix_len() == client.max_prefix_len() {
+        client.addr().to_string()
+    } else {
+        client.to_string()
+    }
+}
+
+fn shortly(route: &RouteReport) -> String {
     match route.nodes.first() {
-        None => format!("{}: no node", route.address),
+        None => format!("{}: no node", client(route)),
         Some(node) => {
             let distance = node.distance_km.map(|km| format!(", {km:.0} km"));
             let distance = distance.unwrap_or_default();
             format!(
                 "{}: {}{distance} ({})",
-                route.address, node.name, node.reason
+                client(route),
+                node.name,
+                node.reason
             )
         }
     }

@@ -30,6 +30,8 @@ fn what_the_contract_promises_can_be_typed() {
         "members",
         "drain lon1",
         "undrain lon1",
+        "remove lon1",
+        "remove lon1 --force",
         "site apply a.toml b.toml --dry-run",
         "site list",
         "site show shop",

@@ -70,13 +70,15 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         })
 }
 
-/// An address, or a network whose first address stands for it (`198.51.100.0/24`, as resolvers send it).
+/// A client: its address, or its network as resolvers send it (`198.51.100.0/24`).
 ///
 /// # Errors
 /// What one looks like.
-pub fn client_address(text: &str) -> Result<IpAddr, String> {
-    let network = text.parse::<IpNet>().map(|network| network.network());
-    text.parse::<IpAddr>().or(network).map_err(|_| {
-        format!("\"{text}\" is not an address; write it like \"198.51.100.7\", \"2001:db8::7\" or \"198.51.100.0/24\"")
+pub fn client_network(text: &str) -> Result<IpNet, String> {
+    let alone = text.parse::<IpAddr>().map(IpNet::from);
+    alone.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
+        format!(
+            "\"{text}\" is not an address; write it like \"198.51.100.7\", \"2001:db8::7\" or \"198.51.100.0/24\""
+        )
     })
 }

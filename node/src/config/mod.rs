@@ -19,6 +19,6 @@ pub mod site_file;
 pub mod zone;
 pub mod zone_file;
 
-pub use address::client_address;
+pub use address::client_network;
 pub use error::ConfigError;
 pub use nearest::nearest;

@@ -9,7 +9,6 @@ use super::metrics::Outcome;
 use super::name::ancestors;
 use super::query::{CLASS_IN, HEADER_BYTES, Header, Parsed, Query, kind, parse};
 use super::steer::{Choice, choose};
-use super::subnet;
 use super::world::Snapshot;
 use super::writer::{Closing, Owner, Section, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN, Writer, rcode};
 
@@ -232,7 +231,7 @@ impl<'a> Answering<'a> {
         let (choice, place, by_subnet) = self.choose();
         self.fail_open = choice.fail_open;
         if by_subnet && choice.place_matters {
-            self.scope = subnet::scope(place.network);
+            self.scope = place.network.prefix_len();
         }
         let view = self.world.catalog.view();
         for node in choice.answered.iter().map(|&index| &view.nodes[index]) {

@@ -5,17 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use nearside_geo::{Atlas, Place, PlaceSource};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::answer::standing;
 use super::catalog::Catalog;
 use super::name::WireName;
 use super::steer::choose;
-use super::subnet;
 use crate::view::{NodeView, View};
 
 /// A place, for people and machines.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlaceReport {
     /// ISO 3166 code.
     pub country: Option<String>,
@@ -34,7 +33,7 @@ pub struct PlaceReport {
 }
 
 /// Every node in order, for one client.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteReport {
     /// The client, as asked.
     pub client: IpNet,
@@ -59,7 +58,7 @@ pub struct RouteReport {
 }
 
 /// A node in its place of the order.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteNode {
     /// Its name.
     pub name: String,
@@ -133,7 +132,7 @@ pub fn route(
         steered: host.is_none() || standing.is_some_and(|(_, steered)| steered),
         ttl_seconds: standing.map(|(zone, _)| zone.steered_ttl),
         ecs_scope: if choice.place_matters {
-            subnet::scope(place.network)
+            place.network.prefix_len()
         } else {
             0
         },

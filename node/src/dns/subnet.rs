@@ -1,20 +1,12 @@
 //! Client subnet in DNS queries (RFC 7871): who is really asking, as far as the resolver tells.
 //!
-//! What an answer's *scope* promises is that everyone inside it would have got the same. So the address is cut to the
-//! same length that bounds the scope before anyone looks where it is: a database finer than that cannot make a promise
-//! untrue.
+//! What an answer's *scope* promises is that everyone inside it would have got the same. It is the prefix of the place
+//! that decided, as long as that is: a database's networks do not overlap, so neither do the scopes. One that is longer
+//! than what the resolver sent says that it should send more (§7.2.1).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
-
 use super::query::{Malformed, OPTION_SUBNET};
-
-/// Longest scope for IPv4: finer ones fill resolvers' caches and tell more of a client than steering needs (§11.1).
-const SCOPE_MAX_V4: u8 = 24;
-
-/// Longest scope for IPv6.
-const SCOPE_MAX_V6: u8 = 56;
 
 /// A client subnet option that keeps the rules of its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +59,10 @@ impl Subnet {
             return None;
         }
         let [a, b, c, d, ..] = self.octets;
-        let whole = match self.family {
-            1 => IpAddr::from(Ipv4Addr::new(a, b, c, d)),
-            _ => IpAddr::from(Ipv6Addr::from(self.octets)),
-        };
-        let cut = IpNet::new(whole, scope_max(whole)).ok()?;
-        Some(cut.trunc().addr())
+        Some(match self.family {
+            1 => Ipv4Addr::new(a, b, c, d).into(),
+            _ => Ipv6Addr::from(self.octets).into(),
+        })
     }
 
     /// Size of the option on the wire.
@@ -91,18 +81,6 @@ impl Subnet {
     }
 }
 
-/// The scope that a place's network gives.
-pub(super) fn scope(network: IpNet) -> u8 {
-    network.prefix_len().min(scope_max(network.addr()))
-}
-
-fn scope_max(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => SCOPE_MAX_V4,
-        IpAddr::V6(_) => SCOPE_MAX_V6,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +89,7 @@ mod tests {
     fn good_options_come_back_byte_for_byte() {
         for (value, address) in [
             (&[0, 1, 24, 0, 81, 2, 69][..], Some("81.2.69.0")),
-            (&[0, 1, 32, 0, 81, 2, 69, 160], Some("81.2.69.0")),
+            (&[0, 1, 32, 0, 81, 2, 69, 160], Some("81.2.69.160")),
             (&[0, 1, 20, 0, 81, 2, 0x40], Some("81.2.64.0")),
             (&[0, 2, 32, 0, 0x2a, 2, 0x80, 0x71], Some("2a02:8071::")),
             (&[0, 1, 0, 0], None),

@@ -231,15 +231,14 @@ fn the_scope_is_the_prefix_that_decided() {
     ] {
         let address: IpAddr = client.parse().expect("an address");
         for source in [16, 20, 24, 32] {
-            let most = if address.is_ipv4() { 24 } else { 56 };
-            let seen = ipnet::IpNet::new(address, source.min(most))
+            let seen = ipnet::IpNet::new(address, source)
                 .expect("a prefix")
                 .trunc();
             let network = atlas.locate(seen.addr()).network;
             let reply = pool().subnet(client, source).ask(&world);
             assert_eq!(
                 scope(&reply),
-                Some(network.prefix_len().min(most)),
+                Some(network.prefix_len()),
                 "{client}/{source}"
             );
         }
@@ -522,12 +521,12 @@ proptest! {
         let text = |bits: u32| std::net::Ipv4Addr::from(bits).to_string();
         let first = pool().subnet(&text(address), source).ask(&world);
         let scope_of = scope(&first).expect("a scope");
-        // A scope longer than the source asks the resolver to come again with more (§7.2.1).
-        if scope_of == 0 || scope_of > source {
+        if scope_of == 0 {
             return Ok(());
         }
-        let inside = u32::MAX >> scope_of;
-        let neighbour = (address & !inside) | (other & inside);
+        let sent = address & u32::MAX << (32 - u32::from(source));
+        let inside = u32::MAX.checked_shr(scope_of.into()).unwrap_or(0);
+        let neighbour = (sent & !inside) | (other & inside);
         let second = pool().subnet(&text(neighbour), 32).ask(&world);
         prop_assert_eq!(ids(&first), ids(&second));
         prop_assert_eq!(scope_of, scope(&second).expect("a scope"));

@@ -139,6 +139,27 @@ fn udp_and_tcp_answer_and_a_dead_node_is_out_of_the_very_next_answer() {
 }
 
 #[test]
+fn an_answer_comes_from_the_address_that_was_asked() {
+    let stop = CancellationToken::new();
+    let bound = bind(&["0.0.0.0:0".parse().expect("an address")], 1).expect("bound");
+    let port = bound.addresses()[0].port();
+    let (views, healthy) = (Arc::new(Views::new(view_of(nodes()))), Arc::default());
+    let world = Arc::new(World::new(views, healthy, atlas()));
+    let metrics = Metrics::register(&mut Registry::default());
+    let serving = serve(bound, &world, &metrics, &TcpLimits::default(), &stop).expect("serving");
+    for asked in ["127.0.0.1", "127.0.0.2", "127.9.8.7"] {
+        // A connected socket takes datagrams from there alone.
+        let reply = udp(
+            format!("{asked}:{port}").parse().expect("an address"),
+            &pool().bytes(),
+        );
+        assert!(!reply.answers.is_empty());
+    }
+    stop.cancel();
+    drop(serving);
+}
+
+#[test]
 fn noise_does_not_end_a_listener() {
     let running = start(&TcpLimits::default());
     let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
