@@ -139,9 +139,14 @@ impl Client {
         while let Some(source) = root.source() {
             root = source;
         }
-        Failure::failed(format!(
+        let text = format!(
             "cannot reach the admin API at {address}: {root}; is the node running? --admin or NEARSIDE_ADMIN names another address"
-        ))
+        );
+        if error.is_connect() {
+            Failure::Unreachable(text).into()
+        } else {
+            Failure::failed(text)
+        }
     }
 }
 

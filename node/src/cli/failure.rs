@@ -10,6 +10,9 @@ pub(super) enum Failure {
     /// It was tried, and failed.
     #[error("{0}")]
     Failed(String),
+    /// There is no node where one was looked for.
+    #[error("{0}")]
+    Unreachable(String),
     /// It makes no sense as typed.
     #[error("{0}")]
     Usage(String),
@@ -41,7 +44,7 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
     let code = match error.downcast_ref::<Failure>() {
         Some(Failure::Silent) => return ExitCode::from(1),
         Some(Failure::Usage(_)) => 2,
-        Some(Failure::Failed(_)) | None => 1,
+        Some(Failure::Failed(_) | Failure::Unreachable(_)) | None => 1,
     };
     let text = format!("{error:#}");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();

@@ -12,32 +12,31 @@ use crate::admin::api::{GeoAnswer, PlaceReport};
 /// Verbs of `geo`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say where an address is, as far as the node's databases know
+    /// Say where an address is, as far as the node's databases know; without a node, as far as the embedded one does
     Lookup {
         /// The address, or a network
         address: String,
-        /// Ask the database in this program, and no node
-        #[arg(long)]
-        embedded: bool,
     },
 }
 
 pub(super) async fn run(command: Command, global: &Global) -> anyhow::Result<()> {
-    let Command::Lookup {
-        address,
-        embedded: no_node,
-    } = command;
-    let answer = if no_node {
-        let client = crate::config::client_network(&address).map_err(Failure::Failed)?;
-        let atlas = embedded()?;
-        GeoAnswer {
-            place: crate::dns::locate(&atlas, client.addr()),
-            address,
-            databases: atlas.description(),
-        }
-    } else {
-        let path = format!("/api/v1/geo?address={}", segment(&address));
-        Client::new(global)?.get(&path).await?
+    let Command::Lookup { address } = command;
+    let client = crate::config::client_network(&address).map_err(Failure::Usage)?;
+    let path = format!("/api/v1/geo?address={}", segment(&address));
+    let answer = match Client::new(global)?.get(&path).await {
+        Ok(answer) => answer,
+        Err(error) => match error.downcast::<Failure>()? {
+            Failure::Unreachable(_) => {
+                output::note("no node answers here, so the embedded database was asked");
+                let atlas = embedded()?;
+                GeoAnswer {
+                    place: crate::dns::locate(&atlas, client.addr()),
+                    address,
+                    databases: atlas.description(),
+                }
+            }
+            other => return Err(other.into()),
+        },
     };
     if global.json {
         return output::json(&answer);

@@ -95,7 +95,8 @@ fn layer(text: Option<&str>, variables: &[(String, String)]) -> Result<raw::Node
 }
 
 fn check(raw: raw::NodeFile, source: &Text<'_>) -> Result<Settings, ConfigError> {
-    let name = raw.node.name.ok_or_else(|| {
+    let name = raw.node.name.filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| {
         source
             .wrong("node", "`node.name` is missing")
             .hint(format!("set it in [node], or by {}", variable("node.name")))
