@@ -3,11 +3,14 @@
 //! The node implements [`Transport`] over mutual TLS and hands what arrives to [`crate::Cluster::handle`] (callers
 //! with a certificate) or [`crate::Cluster::handle_stranger`] (callers without). Tests implement it in memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 
+use crate::identity::Identity;
 use crate::state::NodeId;
 
 /// A node to call.
@@ -95,6 +98,14 @@ impl StrangerKind {
             Self::Join => "join",
         }
     }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Hello, Self::Join]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
 }
 
 /// A question to a peer. The body is this crate's, opaque to the transport.
@@ -138,6 +149,11 @@ pub enum TransportError {
 /// Carries calls between nodes.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
+    /// Told once, before any call, where this node's certificate is found as it changes.
+    fn use_identity(&self, identity: watch::Receiver<Option<Arc<Identity>>>) {
+        drop(identity);
+    }
+
     /// Asks a member; mutual TLS, and the certificate's id must be `target.id`. Gives up at the deadline.
     async fn call(
         &self,

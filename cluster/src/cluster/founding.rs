@@ -1,6 +1,5 @@
 //! `cluster init`: one node becomes a cluster.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -94,22 +93,13 @@ impl Inner {
     /// Makes this node the only voter and writes the cluster's first change; harmless when done before.
     pub(crate) async fn found(self: &Arc<Self>, making: &MakingFile) -> Result<(), String> {
         let membership = self.member().ok_or("this node takes no part")?;
-        let initialized = membership
+        membership
             .raft
-            .is_initialized()
-            .await
-            .map_err(|error| error.to_string())?;
-        if !initialized {
-            let own = PeerNode {
+            .found(PeerNode {
                 name: self.options.member.name.clone(),
                 address: self.options.member.peer.clone(),
-            };
-            membership
-                .raft
-                .initialize(BTreeMap::from([(NodeId::FOUNDER, own)]))
-                .await
-                .map_err(|error| error.to_string())?;
-        }
+            })
+            .await?;
         let command = Command {
             id: making.command,
             time_ms: now_ms(),

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::Inner;
 use crate::identity::{Authority, ClusterKey, IdentityError, NodeKey, is_due};
 use crate::liveness::{self, Datagram};
-use crate::raft::{LogStore, MachineStore, Metrics, Network, Raft, Store, StoreError, config};
+use crate::raft::{Parts, RaftNode, Store, StoreError};
 use crate::{Change, Identity, NewMember, NodeId, StartError, State};
 
 /// Liveness datagrams waiting at most; more are dropped as a network would.
@@ -27,11 +27,8 @@ pub(crate) struct Membership {
     pub(crate) id: NodeId,
     pub(crate) cluster: [u8; 16],
     pub(crate) cluster_key: ClusterKey,
-    pub(crate) raft: Raft,
+    pub(crate) raft: RaftNode,
     pub(crate) store: Store,
-    pub(crate) network: Network,
-    /// When a quorum last vouched for a leader, as far as this node heard while following.
-    pub(crate) heard_of_quorum: Mutex<Option<Instant>>,
     pub(crate) datagrams: mpsc::Sender<Datagram>,
     /// True once this node takes no new clients.
     pub(crate) leave: watch::Sender<bool>,
@@ -50,30 +47,17 @@ impl Inner {
         let cluster = identity.cluster;
         let store = Store::open(&self.options.dir.join("raft"), self.hooks.clone())?;
         let generation = next_generation(&store)?;
-        let machine = MachineStore::restore(
-            store.clone(),
-            self.applied.clone(),
-            Arc::clone(&self.observer),
-        )?;
-        let (quorum_age_sender, quorum_age) = watch::channel(None);
-        let network = Network {
+        let (stop, stopped) = watch::channel(false);
+        let parts = Parts {
+            id,
+            timing: self.options.timing,
+            store: store.clone(),
             transport: Arc::clone(&self.transport),
             applied: self.applied.clone(),
-            quorum_age,
+            observer: Arc::clone(&self.observer),
         };
-        let raft_config = config(&self.options.timing).map_err(StartError::Raft)?;
-        let raft = Raft::new(
-            id,
-            Arc::new(raft_config),
-            network.clone(),
-            LogStore::new(store.clone()),
-            machine,
-        )
-        .await
-        .map_err(|error| StartError::Raft(error.to_string()))?;
-
-        let (stop, stopped) = watch::channel(false);
         let (leave, leaving) = watch::channel(false);
+        let (raft, quorum_watch) = RaftNode::start(parts, stopped.clone()).await?;
         let (datagrams, arrivals) = mpsc::channel(DATAGRAMS_MAX);
         let membership = Arc::new(Membership {
             id,
@@ -81,8 +65,6 @@ impl Inner {
             cluster_key,
             raft,
             store,
-            network,
-            heard_of_quorum: Mutex::new(None),
             datagrams,
             leave,
             stop,
@@ -101,11 +83,7 @@ impl Inner {
             liveness: self.liveness.clone(),
         };
         tasks.spawn(liveness::gossip(start, arrivals, leaving, stopped.clone()));
-        tasks.spawn(follow_quorum(
-            membership.raft.clone(),
-            quorum_age_sender,
-            stopped.clone(),
-        ));
+        tasks.spawn(quorum_watch);
         tasks.spawn(until_stopped(
             stopped.clone(),
             super::lead::lead(Arc::downgrade(self), Arc::downgrade(&membership)),
@@ -124,18 +102,6 @@ impl Inner {
 }
 
 impl Membership {
-    /// The last word of a quorum: the leader's own, or what it told this node.
-    pub(crate) fn quorum_heard(&self) -> Option<Instant> {
-        let led = *self.network.quorum_age.borrow();
-        let followed = *self.heard_of_quorum.lock();
-        led.max(followed)
-    }
-
-    pub(crate) fn metrics(&self) -> Metrics {
-        use openraft::async_runtime::watch::WatchReceiver as _;
-        self.raft.metrics().borrow_watched().clone()
-    }
-
     /// The CA, from what is replicated and the cluster key.
     pub(crate) fn authority(&self, state: &State) -> Result<Authority, IdentityError> {
         Authority::open(
@@ -149,9 +115,7 @@ impl Membership {
     /// Stops everything, in the order in which nothing is missed, and lets go of the store.
     pub(crate) async fn stop(self: Arc<Self>) {
         self.stop.send_replace(true);
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::error!(%error, "raft did not stop cleanly");
-        }
+        self.raft.shutdown().await;
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
@@ -190,38 +154,6 @@ async fn until_stopped(mut stopped: watch::Receiver<bool>, work: impl Future<Out
     tokio::select! {
         _ = stopped.wait_for(|stop| *stop) => {}
         () = work => {}
-    }
-}
-
-/// Notes when a quorum last acknowledged this node as leader.
-async fn follow_quorum(
-    raft: Raft,
-    heard: watch::Sender<Option<Instant>>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    use openraft::Instant as _;
-    use openraft::async_runtime::watch::WatchReceiver as _;
-    let mut metrics = raft.metrics();
-    drop(raft);
-    loop {
-        let acknowledged = {
-            let metrics = metrics.borrow_watched();
-            let sole_voter = metrics.membership_config.membership().voter_ids().count() == 1;
-            if sole_voter && metrics.state.is_leader() {
-                Some(Instant::now())
-            } else {
-                metrics
-                    .last_quorum_acked
-                    .and_then(|at| Instant::now().checked_sub(at.elapsed()))
-            }
-        };
-        if acknowledged.is_some() {
-            heard.send_replace(acknowledged);
-        }
-        tokio::select! {
-            _ = stopped.wait_for(|stop| *stop) => return,
-            changed = metrics.changed() => if changed.is_err() { return },
-        }
     }
 }
 

@@ -93,6 +93,7 @@ impl Cluster {
             becoming: tokio::sync::Mutex::new(()),
             hooks,
         });
+        inner.transport.use_identity(inner.identity.subscribe());
         if let Some((identity, cluster_key)) = inner.files.load()? {
             inner.take_part(identity, cluster_key).await?;
             if let Some(making) = inner.files.making()? {

@@ -5,14 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use openraft::errors::{ClientWriteError, RaftError};
-
 use super::member::Membership;
 use super::wire::ProposeAnswer;
 use super::{Inner, now_ms};
-use crate::raft::{decode, encode};
+use crate::raft::{Written, decode, encode};
 use crate::state::Outcome;
-use crate::transport::{PeerAddress, PeerKind, PeerRequest, TransportError};
+use crate::transport::{PeerKind, PeerRequest, TransportError};
 use crate::{Change, Command, Committed, NodeId, ProposeError};
 
 /// How long a change may take: two elections and a round trip.
@@ -32,6 +30,16 @@ enum Try {
     Unknown,
     /// The node was not reached.
     Unreached,
+}
+
+impl From<Written> for Try {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Done(outcome) => Self::Done(outcome),
+            Written::NotLeader(leader) => Self::NotLeader(leader),
+            Written::Unknown => Self::Unknown,
+        }
+    }
 }
 
 impl Inner {
@@ -57,10 +65,10 @@ impl Inner {
             if left.is_zero() {
                 break;
             }
-            let leader = told.take().or_else(|| membership.metrics().current_leader);
+            let leader = told.take().or_else(|| membership.raft.leader());
             let outcome = match leader {
                 Some(leader) if leader == membership.id => {
-                    membership.write(command.clone(), left).await
+                    membership.raft.write(command.clone(), left).await.into()
                 }
                 Some(leader) => {
                     self.forward(&membership, leader, &command, left.min(TRY_PATIENCE))
@@ -104,7 +112,7 @@ impl Inner {
         command: &Command,
         deadline: Duration,
     ) -> Try {
-        let Some(target) = self.peer(membership, leader) else {
+        let Some(target) = membership.raft.address(leader) else {
             return Try::Unreached;
         };
         let Ok(body) = encode(command) else {
@@ -128,45 +136,16 @@ impl Inner {
         }
     }
 
-    /// How to reach a member, by the state or by Raft's own membership.
-    pub(crate) fn peer(&self, membership: &Membership, id: NodeId) -> Option<PeerAddress> {
-        let metrics = membership.metrics();
-        let node = metrics
-            .membership_config
-            .membership()
-            .get_node(&id)
-            .cloned();
-        let known = self.applied.state().members.contains_key(&id);
-        (known || node.is_some()).then(|| membership.network.address(id, &node.unwrap_or_default()))
-    }
-
     /// Answers a forwarded command: only a try here, never a second hop.
     pub(crate) async fn answer_propose(
         &self,
         membership: &Membership,
         command: Command,
     ) -> ProposeAnswer {
-        match membership.write(command, TRY_PATIENCE).await {
-            Try::Done(outcome) => ProposeAnswer::Done(outcome),
-            Try::NotLeader(leader) => ProposeAnswer::NotLeader(leader),
-            Try::Unknown | Try::Unreached => ProposeAnswer::Unknown,
-        }
-    }
-}
-
-impl Membership {
-    /// Tries to write a command as the leader.
-    async fn write(&self, command: Command, deadline: Duration) -> Try {
-        match tokio::time::timeout(deadline, self.raft.client_write(command)).await {
-            Ok(Ok(answer)) => Try::Done(answer.data),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-                Try::NotLeader(forward.leader_id)
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "a change has no outcome yet");
-                Try::Unknown
-            }
-            Err(_) => Try::Unknown,
+        match membership.raft.write(command, TRY_PATIENCE).await {
+            Written::Done(outcome) => ProposeAnswer::Done(outcome),
+            Written::NotLeader(leader) => ProposeAnswer::NotLeader(leader),
+            Written::Unknown => ProposeAnswer::Unknown,
         }
     }
 }

@@ -53,7 +53,7 @@ impl Inner {
                         at.map(|at| at.saturating_duration_since(committed.submitted)),
                     )
                 });
-            } else if let Some(target) = self.peer(&membership, id) {
+            } else if let Some(target) = membership.raft.address(id) {
                 let transport = Arc::clone(&self.transport);
                 questions.spawn(async move {
                     (

@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use openraft::ServerState;
-
 use super::Inner;
 use super::member::Membership;
-use crate::raft::Metrics;
-use crate::state::{Member, NodeId, State};
 use crate::status::{MemberStatus, Role, Status};
 
 impl Inner {
@@ -21,15 +17,19 @@ impl Inner {
 
     fn status_of(&self, name: String, membership: &Membership) -> Status {
         let state = self.applied.state();
-        let metrics = membership.metrics();
+        let facts = membership.raft.facts();
         let liveness = self.liveness.borrow().clone();
-        let quorum_age = membership.quorum_heard().map(|heard| heard.elapsed());
+        let quorum_age = membership.raft.quorum_heard().map(|heard| heard.elapsed());
         let members = state
             .members
             .values()
             .map(|member| MemberStatus {
                 healthy: liveness.healthy.contains(&member.id),
-                matched: matched(&metrics, &state, membership.id, member),
+                matched: if member.id == membership.id {
+                    Some(state.applied)
+                } else {
+                    facts.matched.get(&member.id).copied()
+                },
                 id: member.id,
                 name: member.name.clone(),
                 region: member.region.clone(),
@@ -39,19 +39,19 @@ impl Inner {
                 version: member.version.clone(),
             })
             .collect();
-        let leader = metrics.current_leader;
+        let leader = facts.leader;
         Status {
             cluster: Some(hex::encode(membership.cluster)),
             epoch: state.stamp.epoch,
             id: Some(membership.id),
             name,
-            role: role(&metrics),
+            role: facts.role,
             leader,
             leader_name: leader
                 .and_then(|leader| state.members.get(&leader))
                 .map(|member| member.name.clone()),
-            term: metrics.current_term,
-            last_log: metrics.last_log_index.unwrap_or(0),
+            term: facts.term,
+            last_log: facts.last_log,
             applied: state.applied,
             has_quorum: leader.is_some()
                 && quorum_age.is_some_and(|age| age <= self.quorum_age_max()),
@@ -66,29 +66,6 @@ impl Inner {
     fn quorum_age_max(&self) -> Duration {
         self.options.timing.election_max + self.options.timing.heartbeat
     }
-}
-
-fn role(metrics: &Metrics) -> Role {
-    if metrics.running_state.is_err() {
-        return Role::Halted;
-    }
-    match metrics.state {
-        ServerState::Leader => Role::Leader,
-        ServerState::Candidate => Role::Candidate,
-        ServerState::Follower => Role::Follower,
-        ServerState::Learner | ServerState::Shutdown => Role::Learner,
-    }
-}
-
-fn matched(metrics: &Metrics, state: &State, own: NodeId, member: &Member) -> Option<u64> {
-    if member.id == own {
-        return Some(state.applied);
-    }
-    let replication = metrics.replication.as_ref()?;
-    replication
-        .get(&member.id)?
-        .as_ref()
-        .map(|log_id| log_id.index)
 }
 
 impl Status {

@@ -3,8 +3,11 @@
 //! Names cost some bytes and buy room: a field added with `#[serde(default)]` is readable both ways, anything else
 //! raises the version. `golden/` holds one file of each kind, and a test reads them all.
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::HandleError;
 
 /// The version written, and the newest that can be read.
 pub(crate) const VERSION: u8 = 1;
@@ -41,4 +44,16 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
         return Err(CodecError::Version { found: version });
     }
     rmp_serde::from_slice(rest).map_err(|error| CodecError::Malformed(error.to_string()))
+}
+
+/// Reads a peer's question.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, HandleError> {
+    decode(body).map_err(|error| HandleError::Malformed(error.to_string()))
+}
+
+/// Writes the answer to a peer.
+pub(crate) fn write<T: Serialize>(answer: &T) -> Result<Bytes, HandleError> {
+    encode(answer)
+        .map(Bytes::from)
+        .map_err(|error| HandleError::Unavailable(error.to_string()))
 }

@@ -1,9 +1,12 @@
 //! Agreement: openraft on its own RocksDB store, over the program's transport. No other room names openraft.
 
+mod answer;
 mod codec;
 mod log;
 mod machine;
+mod membership;
 mod network;
+mod node;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -13,13 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::{Command, Member, NodeId, Outcome};
 
-pub(crate) use codec::{CodecError, VERSION, decode, encode};
+pub(crate) use codec::{CodecError, VERSION, decode, encode, read, write};
 pub(crate) use log::LogStore;
 pub(crate) use machine::{Applied, MachineStore, SnapshotData};
-pub(crate) use network::{AppendQuestion, Network, SnapshotQuestion};
+pub(crate) use node::{Parts, RaftNode, Written};
 pub use store::StoreError;
 pub(crate) use store::{Store, StoreHooks};
-pub(crate) use timing::config;
+use timing::config;
 
 openraft::declare_raft_types!(
     /// What Raft is about here.

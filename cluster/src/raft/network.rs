@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::OptionalSend;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -59,8 +59,8 @@ mod bytes_field {
 pub(crate) struct Network {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) applied: Applied,
-    /// Milliseconds since this node, leading, last heard of a quorum.
-    pub(crate) quorum_age: watch::Receiver<Option<std::time::Instant>>,
+    /// When a quorum last vouched for this node's lead.
+    pub(crate) led: watch::Receiver<Option<Instant>>,
 }
 
 impl Network {
@@ -137,7 +137,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let quorum_age_ms = self.network.quorum_age.borrow().map(|acknowledged| {
+        let quorum_age_ms = self.network.led.borrow().map(|acknowledged| {
             u64::try_from(acknowledged.elapsed().as_millis()).unwrap_or(u64::MAX)
         });
         let question = AppendQuestion { rpc, quorum_age_ms };
