@@ -1,43 +1,37 @@
-//! stub
-use nearside_cluster::*;
-use std::collections::BTreeMap;
-pub struct PeerClient;
-impl PeerClient {
-    pub fn new(_: BTreeMap<String, String>) -> Self {
-        Self
-    }
-}
-#[async_trait::async_trait]
-impl Transport for PeerClient {
-    async fn call(
-        &self,
-        t: &PeerAddress,
-        _: PeerRequest,
-        _: std::time::Duration,
-    ) -> Result<bytes::Bytes, TransportError> {
-        Err(TransportError::Unreachable {
-            peer: t.name.clone(),
-            why: "stub".into(),
-        })
-    }
-    async fn call_as_stranger(
-        &self,
-        a: &str,
-        _: Option<[u8; 32]>,
-        _: StrangerKind,
-        _: bytes::Bytes,
-        _: std::time::Duration,
-    ) -> Result<bytes::Bytes, TransportError> {
-        Err(TransportError::Unreachable {
-            peer: a.into(),
-            why: "stub".into(),
-        })
-    }
-}
-pub struct PeerServer;
-impl PeerServer {
-    pub async fn stop(self) {}
-}
-pub fn serve(_: Vec<std::net::TcpListener>, _: Cluster) -> anyhow::Result<PeerServer> {
-    Ok(PeerServer)
-}
+//! What nodes ask of each other, over mutual TLS: actix-web answers, reqwest asks.
+//!
+//! ```text
+//! POST /v1/member/{kind}     callers with a certificate of the cluster: Raft, liveness, forwarded changes, receipts
+//! POST /v1/stranger/{kind}   callers without: hello (are you a member?) and join
+//! GET  /hello                the same as hello, in JSON, for people and health checks
+//! ```
+//!
+//! A node is called by the name in its certificate, `node-ID.CLUSTER.nearside`, whatever address is dialled: so TLS
+//! itself checks that the right node answers, on every connection. In the other direction the server reads the
+//! caller's id from its certificate and hands it to the cluster, which knows who is a member.
+//!
+//! # How to start, init, join and stop
+//!
+//! ```text
+//! let peers = Arc::new(PeerClient::new(settings.peer_route.clone()));
+//! let cluster = Cluster::start(options, peers, observer).await?;      // observer hears of the last state in here
+//! let server = peer::serve(sockets, cluster.clone())?;                // std::net::TcpListeners, bound already
+//! …  cluster.init().await? on `cluster init`, cluster.join(token).await? with a token (retry while Unavailable)
+//! server.stop().await;                                                // no more questions from others
+//! cluster.stop().await;
+//! ```
+
+mod client;
+mod server;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+pub use client::PeerClient;
+pub use server::{PeerServer, ServeError, serve};
+pub use tls::TlsError;
+
+/// Where members are asked; the kind follows.
+const MEMBER_PATH: &str = "/v1/member/";
+/// Where strangers ask; the kind follows.
+const STRANGER_PATH: &str = "/v1/stranger/";
