@@ -287,7 +287,7 @@ impl<M: Meta> Store<M> {
             && joins(running.tag)
             && running.joinable()
             // Complete, but not gone yet, and what it brought is what the caller has and wants brought anew.
-            && !seen.is_some_and(|seen| seen.fill() == running.fill)
+            && seen.is_none_or(|seen| seen.fill() != running.fill)
         {
             self.inner.counts.joined.add(1);
             return Fill::Follow(Follower::new(running.clone()));

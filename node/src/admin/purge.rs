@@ -9,6 +9,7 @@ use super::api::{Outcome, PurgeRequest, Purged};
 use super::control::{Control, author, named};
 use super::error::AdminError;
 use crate::config::site::Site;
+use crate::proxy::key::{host_of_url, identity_of_url};
 
 impl Control {
     /// Makes older entries unusable, everywhere.
@@ -61,36 +62,13 @@ impl Control {
             ))
         };
         let view = self.parts.views.load();
-        let host = host_of(url).ok_or_else(malformed)?;
+        let host = host_of_url(url).ok_or_else(malformed)?;
         let site = view.site(&host).ok_or_else(|| {
             AdminError::Unknown(format!(
                 "no site has the host {host}; see `nearside site list`"
             ))
         })?;
-        let identity = identity_of_url(url).ok_or_else(malformed)?;
+        let identity = identity_of_url(url, &site.cache).ok_or_else(malformed)?;
         Ok((Arc::clone(site), identity))
-    }
-}
-
-fn host_of(url: &str) -> Option<String> {
-    parsed(url)?.host_str().map(str::to_owned)
-}
-
-fn identity_of_url(url: &str) -> Option<String> {
-    let url = parsed(url)?;
-    let query = url.query().map(|query| format!("?{query}"));
-    Some(format!(
-        "{}{}{}",
-        url.host_str()?,
-        url.path(),
-        query.unwrap_or_default()
-    ))
-}
-
-fn parsed(url: &str) -> Option<url::Url> {
-    if url.contains("://") {
-        url::Url::parse(url).ok()
-    } else {
-        url::Url::parse(&format!("http://{url}")).ok()
     }
 }

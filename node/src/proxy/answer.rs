@@ -124,7 +124,7 @@ impl Proxy {
                     ttl_s: Some(ttl_s),
                     ..Passage::new(outcome)
                 };
-                let response = self.from_entry(ask, entry, &passage).await?;
+                let response = self.send_entry(ask, entry, &passage).await?;
                 return Some((response, passage));
             }
         }
@@ -178,10 +178,7 @@ impl Proxy {
                             origin: Some(origin),
                             ..errand.passage(Outcome::Miss)
                         };
-                        Some((
-                            self.from_follower(errand.ask, &meta, reader, &passage),
-                            passage,
-                        ))
+                        Some((self.send_fill(errand.ask, &meta, reader, &passage), passage))
                     }
                     Ok(Led::Unshared {
                         response,
@@ -224,7 +221,7 @@ impl Proxy {
                     collapsed: true,
                     ..errand.passage(Outcome::Miss)
                 };
-                Some((self.from_follower(ask, &meta, follower, &passage), passage))
+                Some((self.send_fill(ask, &meta, follower, &passage), passage))
             }
             // Freshened by a 304, or not for sharing: the next look tells which.
             Err(FillEnd::Declined) => None,
@@ -269,7 +266,7 @@ impl Proxy {
                     origin: Some(origin),
                     ..errand.passage(Outcome::Miss)
                 };
-                let response = self.from_follower(errand.ask, &meta, reader, &passage);
+                let response = self.send_fill(errand.ask, &meta, reader, &passage);
                 self.store_late(job, errand.place.clone(), *meta, body, length, writer);
                 (response, passage)
             }
@@ -374,7 +371,7 @@ impl Proxy {
                     origin: Some(answer.origin),
                     ..passage
                 };
-                (self.from_origin(answer.response, &passage), passage)
+                (self.pass_on(answer.response, &passage), passage)
             }
             Err(unanswered) => self.no_origin(ask, request_id, passage, &unanswered),
         }
@@ -392,7 +389,7 @@ impl Proxy {
             origin: Some(origin),
             ..errand.passage(Outcome::Uncacheable(refusal))
         };
-        (self.from_origin(response, &passage), passage)
+        (self.pass_on(response, &passage), passage)
     }
 
     async fn freshened(
@@ -412,7 +409,7 @@ impl Proxy {
             origin: Some(origin),
             ..errand.passage(Outcome::Revalidated)
         };
-        let response = self.from_entry(&ask, entry, &passage).await?;
+        let response = self.send_entry(&ask, entry, &passage).await?;
         Some((response, passage))
     }
 
@@ -456,7 +453,7 @@ impl Proxy {
             ttl_s: Some(ttl_s),
             ..errand.passage(Outcome::StaleIfError)
         };
-        let response = self.from_entry(errand.ask, entry, &passage).await?;
+        let response = self.send_entry(errand.ask, entry, &passage).await?;
         Some((response, passage))
     }
 

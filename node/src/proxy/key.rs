@@ -198,23 +198,33 @@ impl Target {
     }
 }
 
-/// The purge identity of a URL that an operator wrote (`https://host/path?query`, or without a scheme).
-/// `None` when it is no such URL. The same normalisation as for requests, so that the two meet.
+/// The host of a URL that an operator wrote (`https://host/path?query`, or without a scheme), in the form in which
+/// sites are found. `None` when it is no such URL.
 #[must_use]
-pub fn identity_of_url(url: &str, cache: &CacheSettings) -> Option<(String, String)> {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let cut = rest.find(['/', '?']).unwrap_or(rest.len());
-    let authority = Authority::parse(&rest[..cut], true).ok()?;
-    let tail = rest[cut..].split('#').next().unwrap_or_default();
+pub fn host_of_url(url: &str) -> Option<String> {
+    let (authority, _) = split_url(url);
+    Some(Authority::parse(authority, true).ok()?.host().to_owned())
+}
+
+/// The purge identity of such a URL, by the same normalisation as for requests, so that the two meet.
+#[must_use]
+pub fn identity_of_url(url: &str, cache: &CacheSettings) -> Option<String> {
+    let (authority, tail) = split_url(url);
+    let authority = Authority::parse(authority, true).ok()?;
     let tail = if tail.starts_with('/') {
         tail.to_owned()
     } else {
         format!("/{tail}")
     };
     let target = Target::normalise(&tail.parse().ok()?, cache).ok()?;
-    let host = authority.host().to_owned();
-    let identity = target.identity(&host);
-    Some((host, identity))
+    Some(target.identity(authority.host()))
+}
+
+/// Authority, and path with query; scheme and fragment go.
+fn split_url(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.split('#').next().unwrap_or_default();
+    rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
 }
 
 /// The whole primary key, compared byte for byte on lookup. The separator cannot occur in any part.
@@ -428,17 +438,12 @@ mod tests {
             "http://shop.example:80/b?c=2",
             "shop.example/b?c=2",
         ] {
-            let (host, identity) = identity_of_url(url, &settings).unwrap();
-            assert_eq!(
-                (host.as_str(), identity.as_str()),
-                ("shop.example", "shop.example/b?c=2"),
-                "{url}"
-            );
+            assert_eq!(host_of_url(url).unwrap(), "shop.example", "{url}");
+            let identity = identity_of_url(url, &settings).unwrap();
+            assert_eq!(identity, "shop.example/b?c=2", "{url}");
         }
-        assert_eq!(
-            identity_of_url("shop.example", &settings).unwrap().1,
-            "shop.example/"
-        );
+        let bare = identity_of_url("shop.example", &settings).unwrap();
+        assert_eq!(bare, "shop.example/");
         assert_eq!(identity_of_url("https:///x", &settings), None);
     }
 }

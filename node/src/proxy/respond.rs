@@ -26,7 +26,7 @@ use crate::exchange::{Body, BodyError};
 
 impl Proxy {
     /// Answers from a stored entry. `None` when its body turns out to be lost: the request is a miss then.
-    pub(super) async fn from_entry(
+    pub(super) async fn send_entry(
         &self,
         ask: &Ask,
         entry: &Stored,
@@ -45,7 +45,7 @@ impl Proxy {
     }
 
     /// Answers from a running fill, piece by piece as they arrive.
-    pub(super) fn from_follower(
+    pub(super) fn send_fill(
         &self,
         ask: &Ask,
         meta: &HttpMeta,
@@ -120,7 +120,7 @@ impl Proxy {
     }
 
     /// Passes an answer on that is for this client only.
-    pub(super) fn from_origin(
+    pub(super) fn pass_on(
         &self,
         mut response: Response<Body>,
         passage: &Passage,

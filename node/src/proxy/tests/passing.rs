@@ -118,3 +118,20 @@ async fn who_is_kept_out_hears_why() {
     }
     assert_eq!((statuses[0], statuses[2]), (200, 429));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_that_only_the_origin_may_judge_go_there() {
+    let answer = script(|seen| {
+        let judged = seen.headers.contains_key("if-match");
+        reply(
+            if judged { 412 } else { 200 },
+            &[("cache-control", "max-age=60")],
+            "",
+        )
+    });
+    let bed = Bed::start(answer).await;
+    bed.get("/a").await;
+    let got = bed.get_with("/a", &[("if-match", "\"v1\"")]).await;
+    assert_eq!(got.status, StatusCode::PRECONDITION_FAILED);
+    assert!(bed.get("/a").await.cache_status().contains("hit"));
+}
