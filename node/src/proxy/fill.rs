@@ -60,10 +60,11 @@ impl Proxy {
     ) -> oneshot::Receiver<Led> {
         let (tell, told) = oneshot::channel();
         let proxy = Arc::clone(self);
-        self.fills.spawn(async move {
+        let fill = async move {
             proxy.run_fill(job, place, writer, tell).await;
             drop(permit);
-        });
+        };
+        self.fill_tasks.spawn_on(fill, &self.fills);
         told
     }
 
@@ -144,7 +145,7 @@ impl Proxy {
         mut writer: Writer<HttpMeta>,
     ) {
         let proxy = Arc::clone(self);
-        self.fills.spawn(async move {
+        let fill = async move {
             proxy.metrics.fills.inc();
             proxy.note_shareable(&job, &place, &meta);
             let fields: Vec<_> = meta
@@ -157,7 +158,8 @@ impl Proxy {
                 .await;
             writer.head(meta, length);
             proxy.write_body(&job, &place, writer, body).await;
-        });
+        };
+        self.fill_tasks.spawn_on(fill, &self.fills);
     }
 
     /// Brings the body into the store. A body that breaks off is never stored, and its readers see it break.

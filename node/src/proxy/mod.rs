@@ -47,6 +47,7 @@ use http::{HeaderValue, Request, Response};
 use nearside_cache_store::Store;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 pub use meta::HttpMeta;
 pub use metrics::ProxyMetrics;
@@ -101,6 +102,7 @@ pub struct Proxy {
     protect: Arc<Protect>,
     fills: Runtime,
     fill_permits: Arc<Semaphore>,
+    fill_tasks: TaskTracker,
     marks: Marks,
     metrics: ProxyMetrics,
     access: AccessLog,
@@ -132,10 +134,19 @@ impl Proxy {
             protect: parts.protect,
             fills: parts.fills,
             fill_permits: Arc::new(Semaphore::new(parts.fills_max)),
+            fill_tasks: TaskTracker::new(),
             marks: Marks::default(),
             metrics: parts.metrics,
             access: parts.access,
         }
+    }
+}
+
+impl Proxy {
+    /// Waits until no fill runs any more: for a drain, after the listeners have closed. The caller bounds the wait.
+    pub async fn drained(&self) {
+        self.fill_tasks.close();
+        self.fill_tasks.wait().await;
     }
 }
 
