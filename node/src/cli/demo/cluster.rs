@@ -150,10 +150,13 @@ impl Demo {
         let name = NODES[node].name;
         let deadline = Instant::now() + READY_TIMEOUT;
         while self.ask(node, &["status", "--check", check]).await.is_err() {
-            if let Some(running) = &mut self.nodes[node] {
-                running.check(name)?;
-            }
-            pause(deadline, &format!("{name} to be {check}")).await?;
+            let Some(running) = &mut self.nodes[node] else {
+                bail!("{name} does not run");
+            };
+            running.check(name)?;
+            pause(deadline, &format!("{name} to be {check}"))
+                .await
+                .with_context(|| format!("{name} says: {}", running.last_words()))?;
         }
         Ok(())
     }

@@ -13,6 +13,9 @@ use tokio::time::timeout;
 /// Longest wait for one command of the command line.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Lines of a log that are shown when its process disappoints.
+const LAST_WORDS: usize = 4;
+
 /// The program, as it was started.
 #[derive(Clone, Debug)]
 pub(super) struct Program(PathBuf);
@@ -108,9 +111,14 @@ impl Running {
         let Some(status) = self.child.try_wait()? else {
             return Ok(());
         };
+        bail!("{name} ended by itself ({status}): {}", self.last_words())
+    }
+
+    /// The end of its log, on one line.
+    pub(super) fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let skipped = log.lines().count().saturating_sub(5);
+        let skipped = log.lines().count().saturating_sub(LAST_WORDS);
         let tail: Vec<&str> = log.lines().skip(skipped).collect();
-        bail!("{name} ended by itself ({status}): {}", tail.join(" | "))
+        tail.join(" | ")
     }
 }
