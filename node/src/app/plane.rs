@@ -20,9 +20,12 @@ use crate::{dns, listen, protect, upstream};
 
 /// Fills at once. Each holds a bounded window of bytes; beyond this, requests pass through without a fill.
 const FILLS_MAX: usize = 4096;
+/// How long fills without readers may go on at a stop.
+const FILLS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The running data plane.
 pub(super) struct Plane {
+    proxy: Arc<Proxy>,
     store: Store<HttpMeta>,
     views: Arc<Views>,
     certificates: Option<Arc<listen::Certificates>>,
@@ -129,7 +132,7 @@ impl Plane {
                 metrics: counters.listen,
                 grace: super::GRACE,
             },
-            proxy,
+            Arc::clone(&proxy),
             &drain,
         )?;
         let measured = store.clone();
@@ -141,6 +144,7 @@ impl Plane {
             "serving"
         );
         Ok(Self {
+            proxy,
             store,
             views: Arc::clone(&ground.views),
             certificates,
@@ -191,6 +195,12 @@ impl Plane {
         self.drain.cancel();
         self.http.done().await;
         self.dns.join().await;
+        if tokio::time::timeout(FILLS_PATIENCE, self.proxy.drained())
+            .await
+            .is_err()
+        {
+            tracing::warn!("fills that were still running are given up");
+        }
         self.stop.cancel();
         if self.checks.await.is_err() {
             tracing::error!("the health checks ended badly");
