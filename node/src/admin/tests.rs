@@ -337,9 +337,11 @@ async fn a_document_is_changed_only_at_the_revision_it_was_read_at() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_says_who_applied_it_and_when() {
     let node = Node::founder().await;
-    node.apply(&[("a.toml", &site("a", "a.example"))]).await;
+    let text = site("a", "a.example") + "[cache]\nkey = { query_drop = [\"utm_*\"] }\n";
+    node.apply(&[("a.toml", &text)]).await;
     let purge = async |request: Value| node.send(Method::POST, "/api/v1/purges", &request).await;
-    let (status, purged) = purge(json!({ "url": "https://A.example/x/../y?q=1" })).await;
+    let (status, purged) =
+        purge(json!({ "url": "https://A.example/x/../y?utm_source=x&q=1#top" })).await;
     assert_eq!(status, StatusCode::OK, "{purged}");
     assert_eq!(purged["url"], "a.example/y?q=1");
     assert_eq!(purged["receipts"][0]["node"], "lon1");
