@@ -48,7 +48,30 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let site = site(&arguments)?;
     let settings = settings(&arguments)?;
     crate::observe::system_log::start(&settings.log.level)?;
+    greet(&arguments, &settings);
     crate::app::serve(settings, site).await
+}
+
+/// Says to a person where to look, and how to purge. Programs read the exit code and the logs.
+fn greet(arguments: &Arguments, settings: &Settings) {
+    use std::io::IsTerminal as _;
+
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let behind = match &arguments.site {
+        Some(file) => format!("the origins of {}", file.display()),
+        None => arguments.origin.join(", "),
+    };
+    super::output::note(&format!("http://{} in front of {behind}", arguments.listen));
+    for address in &settings.listen.admin {
+        if let AdminAddress::Unix(path) = address {
+            super::output::note(&format!(
+                "`nearside purge URL --admin unix:{}` makes what is cached unusable",
+                path.display()
+            ));
+        }
+    }
 }
 
 fn site(arguments: &Arguments) -> anyhow::Result<Site> {
