@@ -24,7 +24,8 @@ from measure import HERE, TOP, Process, binary, eventually, render
 SERVER_CORE, LOAD_CORE = 0, 1
 GDNSD_PORT, NEARSIDE_PORT = 15353, 18053
 CITY = TOP / "geo/testdata/GeoIP2-City-Test.mmdb"
-# RFC 7871's option as dnsperf wants it (family, source, scope, address); the database knows them in GB, US and SG.
+# RFC 7871's option as dnsperf wants it (family, source, scope, address); the database knows them in GB, US and SG,
+# each nearest to one of the PLACES, in their order.
 SUBNETS = {"2.2.3.0/24": "00011800020203", "214.78.120.0/24": "00011800d64e78", "214.0.0.0/24": "00011800d60000"}
 PLACES = [("eu", 50.1, 8.7), ("us", 39.0, -77.5), ("ap", 1.35, 103.8)]
 QUERIES = ["www.example.test A"] * 8 + ["www.example.test AAAA", "nothere.example.test A"]
@@ -72,6 +73,7 @@ class Nearside:
 
     def __init__(self, directory):
         self.host, self.port = "127.0.0.31", NEARSIDE_PORT
+        self.addresses = {name: [f"127.0.0.{31 + index}"] for index, (name, _, _) in enumerate(PLACES)}
         self.directory = directory
         self.nodes = []
         for index, (name, latitude, longitude) in enumerate(PLACES):
@@ -125,6 +127,7 @@ class Gdnsd:
 
     def __init__(self, directory):
         self.host, self.port = "127.0.0.1", GDNSD_PORT
+        self.addresses = {"eu": ["192.0.2.1", "192.0.2.2"], "us": ["192.0.2.11", "192.0.2.12"], "ap": ["192.0.2.21", "192.0.2.22"]}
         root = directory / "gdnsd"
         for folder in ("zones", "geoip", "run", "state"):
             (root / folder).mkdir(parents=True)
@@ -172,9 +175,11 @@ def main():
         for name in names:
             servers[name] = SERVERS[name](directory)
             server = servers[name]
-            for subnet in SUBNETS:
-                eventually(f"{name} for {subnet}", lambda server=server, subnet=subnet: dig(server.host, server.port, "www.example.test", subnet))
-                print(f"{name}: {subnet} -> {' '.join(dig(server.host, server.port, 'www.example.test', subnet))}")
+            for place, subnet in zip(PLACES, SUBNETS):
+                right = server.addresses[place[0]]
+                asked = lambda server=server, subnet=subnet: dig(server.host, server.port, "www.example.test", subnet)  # noqa: E731
+                eventually(f"{name} for {subnet}", lambda asked=asked, right=right: asked()[0] in right)
+                print(f"{name}: {subnet} -> {' '.join(asked())} ({place[0]})")
 
         results = {}
         for round_number in range(options.rounds):

@@ -179,7 +179,29 @@ impl Demo {
         for node in 0..NODES.len() {
             self.wait_ready(node).await?;
         }
+        for node in 0..NODES.len() {
+            self.wait_all_up(node).await?;
+        }
         Ok(())
+    }
+
+    /// Waits until a node has heard from every other: what it answers in DNS rests on that.
+    async fn wait_all_up(&self, node: usize) -> Result<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            let members = self.ask(node, &["members"]).await?;
+            let listed = members["members"].as_array().map(Vec::as_slice);
+            let up = listed
+                .unwrap_or_default()
+                .iter()
+                .filter(|member| member["healthy"].as_bool() == Some(true))
+                .count();
+            if up == NODES.len() {
+                return Ok(());
+            }
+            let what = format!("{} to hear from all, not only {up}", NODES[node].name);
+            pause(deadline, &what).await?;
+        }
     }
 
     /// Publishes the zone on one node and the site on another: a change is made anywhere.
