@@ -17,6 +17,8 @@
 
 mod cluster;
 mod error;
+#[cfg(test)]
+mod golden;
 pub mod identity;
 mod liveness;
 mod observer;

@@ -389,3 +389,59 @@ impl Gossip {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Datagrams have their own, shorter form; a golden one of each kind of message keeps it.
+    #[test]
+    fn datagrams_are_written_as_ever() {
+        let run = |id| Run {
+            id: NodeId(id),
+            generation: 1_700_000_000_000 + id,
+        };
+        let check = |message: foca::Message<Run>, golden: &str| {
+            let header = Header {
+                src: run(1),
+                src_incarnation: 2,
+                dst: run(7),
+                message,
+            };
+            let mut written = Vec::new();
+            write(&header, &mut written).unwrap();
+            assert_eq!(hex::encode(&written), golden);
+            let read: Header<Run> = read(&written[..]).unwrap();
+            assert_eq!(read, header);
+        };
+        for (message, golden) in GOLDEN.iter().enumerate() {
+            let message = match message {
+                0 => foca::Message::Ping(5),
+                1 => foca::Message::Ack(5),
+                2 => foca::Message::PingReq {
+                    target: run(9),
+                    probe_number: 5,
+                },
+                3 => foca::Message::Announce,
+                4 => foca::Message::Feed,
+                5 => foca::Message::Gossip,
+                _ => foca::Message::TurnUndead,
+            };
+            check(message, golden);
+        }
+        let mut written = Vec::new();
+        write(&Member::new(run(9), 3, foca::State::Suspect), &mut written).unwrap();
+        assert_eq!(hex::encode(&written), GOLDEN_MEMBER);
+    }
+
+    const GOLDEN: [&str; 7] = [
+        "949201cf0000018bcfe56801029207cf0000018bcfe5680781a450696e6705",
+        "949201cf0000018bcfe56801029207cf0000018bcfe5680781a341636b05",
+        "949201cf0000018bcfe56801029207cf0000018bcfe5680781a750696e67526571929209cf0000018bcfe5680905",
+        "949201cf0000018bcfe56801029207cf0000018bcfe56807a8416e6e6f756e6365",
+        "949201cf0000018bcfe56801029207cf0000018bcfe56807a446656564",
+        "949201cf0000018bcfe56801029207cf0000018bcfe56807a6476f73736970",
+        "949201cf0000018bcfe56801029207cf0000018bcfe56807aa5475726e556e64656164",
+    ];
+    const GOLDEN_MEMBER: &str = "939209cf0000018bcfe5680903a753757370656374";
+}

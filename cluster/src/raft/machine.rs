@@ -29,9 +29,9 @@ pub(crate) type SnapshotData = Vec<u8>;
 /// What a snapshot holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Stored {
-    machine: Machine,
-    last_applied: Option<LogId>,
-    membership: StoredMembership,
+    pub(super) machine: Machine,
+    pub(super) last_applied: Option<LogId>,
+    pub(super) membership: StoredMembership,
 }
 
 /// What this node has applied, published.

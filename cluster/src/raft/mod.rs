@@ -2,6 +2,8 @@
 
 mod answer;
 mod codec;
+#[cfg(test)]
+mod golden;
 mod log;
 mod machine;
 mod membership;

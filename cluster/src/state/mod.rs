@@ -10,6 +10,8 @@ mod member;
 mod purge;
 mod recent;
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;
 mod token;
 

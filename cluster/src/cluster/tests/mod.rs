@@ -2,6 +2,7 @@
 //! can be cut and slowed.
 
 mod crash;
+mod golden;
 mod lab;
 mod liveness;
 mod membership;

@@ -155,6 +155,10 @@ async fn a_leader_cut_off_from_its_quorum_acknowledges_nothing() {
         nodes[leader].cluster.propose(site("lost")),
         others[0].cluster.propose(site("made")),
     );
+    println!(
+        "the majority writes again, proposals over: {:?}",
+        began.elapsed()
+    );
     made.unwrap();
     assert!(
         matches!(
