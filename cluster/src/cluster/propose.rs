@@ -122,7 +122,12 @@ impl Inner {
             kind: PeerKind::Propose,
             body: body.into(),
         };
-        match self.transport.call(&target, request, deadline).await {
+        let answer = tokio::select! {
+            answer = self.transport.call(&target, request, deadline) => answer,
+            // Another leads now: it has the command in its log, or can be asked for it.
+            () = membership.raft.until_not_led_by(leader) => return Try::Unknown,
+        };
+        match answer {
             Ok(answer) => match decode(&answer) {
                 Ok(ProposeAnswer::Done(outcome)) => Try::Done(outcome),
                 Ok(ProposeAnswer::NotLeader(leader)) => Try::NotLeader(leader),

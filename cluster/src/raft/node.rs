@@ -132,6 +132,20 @@ impl RaftNode {
         self.raft.metrics().borrow_watched().current_leader
     }
 
+    /// Waits until somebody else leads, as far as this node knows.
+    pub(crate) async fn until_not_led_by(&self, leader: NodeId) {
+        let mut changes = self.changes();
+        loop {
+            // Asked of the same channel that is waited on: the metrics as a whole may be a moment behind it.
+            if changes.leader().is_some_and(|now| now != leader) {
+                return;
+            }
+            if !changes.next().await {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     pub(crate) fn facts(&self) -> Facts {
         let metrics = self.metrics();
         Facts {
@@ -187,6 +201,10 @@ impl RaftNode {
 pub(crate) struct Changes(WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>);
 
 impl Changes {
+    fn leader(&self) -> Option<NodeId> {
+        self.0.borrow_watched().current_leader
+    }
+
     /// Waits for the next; false: Raft has ended.
     pub(crate) async fn next(&mut self) -> bool {
         self.0.changed().await.is_ok()

@@ -23,9 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Quick, so that tests are; the ratios are those of `Timing::REGIONAL`.
 pub(crate) const QUICK: Timing = Timing {
-    heartbeat: Duration::from_millis(100),
-    election_min: Duration::from_millis(300),
-    election_max: Duration::from_millis(600),
+    heartbeat: Duration::from_millis(150),
+    election_min: Duration::from_millis(450),
+    election_max: Duration::from_millis(800),
     probe: Duration::from_millis(200),
     probe_round_trip: Duration::from_millis(80),
     suspicion: Duration::from_millis(500),
