@@ -221,7 +221,7 @@ pub struct Purged {
     pub receipts: Vec<Receipt>,
     /// Live nodes that have not applied it in time.
     pub missing: Vec<String>,
-    /// Nodes believed to be down: they apply it before they serve again.
+    /// Nodes believed to be down: they apply it once they are back.
     pub down: Vec<String>,
 }
 

@@ -80,7 +80,7 @@ fn cells(receipt: &Receipt) -> [Cell; 3] {
     let (tone, word) = match receipt.outcome {
         Outcome::Applied => (Tone::Good, "yes"),
         Outcome::Missing => (Tone::Bad, "not yet"),
-        Outcome::Down => (Tone::Faint, "down: before it serves again"),
+        Outcome::Down => (Tone::Faint, "down: once it is back"),
     };
     [
         Cell::from(&receipt.node),
