@@ -7,6 +7,7 @@ mod serve;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ pub use serve::Serve;
 use crate::{Authority, Link, Said, Wire, eventually, patience};
 
 /// Lines of each node's log that are printed when a scenario fails.
-const LOG_LINES: usize = 40;
+const LOG_LINES: usize = 25;
+/// Longer lines are cut there.
+const LOG_LINE_CHARS: usize = 300;
 
 /// Nodes of one lab, wired through links that the lab owns.
 pub struct Lab {
@@ -59,10 +62,16 @@ pub async fn turn() -> Option<SemaphorePermit<'static>> {
 impl Lab {
     /// The one cluster of this process that scenarios may share: three nodes in three regions, five milliseconds
     /// apart. Those that use it leave nodes and links as they found them, and bring sites of their own.
+    ///
+    /// # Panics
+    /// When it did not come up; the scenario that tried first says why, the others do not try again.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Lab> = OnceCell::const_new();
+        static TRIED: AtomicBool = AtomicBool::new(false);
         let lab = SHARED
             .get_or_init(|| async {
+                let tried = TRIED.swap(true, Ordering::Relaxed);
+                assert!(!tried, "the shared cluster did not come up");
                 let plan = Plan::three_regions()
                     .apart(Duration::from_millis(5))
                     .certificate("web", &["web.example", "www.web.example", "other.example"])
@@ -282,12 +291,13 @@ pub(crate) fn print_logs_of_this_thread() {
     for node in nodes.iter().filter_map(Weak::upgrade) {
         if !seen.contains(&node.address) {
             seen.push(node.address);
-            eprintln!(
-                "--- log of {} ({})\n{}",
-                node.name,
-                node.address,
-                node.log_end(LOG_LINES)
-            );
+            let log = node.log_end(LOG_LINES);
+            let lines = log
+                .lines()
+                .map(|line| line.chars().take(LOG_LINE_CHARS).collect());
+            let lines: Vec<String> = lines.collect();
+            let log = lines.join("\n");
+            eprintln!("--- log of {} ({})\n{log}", node.name, node.address);
         }
     }
 }

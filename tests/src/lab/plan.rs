@@ -228,6 +228,9 @@ dir = "{home}/cache"
 memory_max = "{memory}"
 disk_max = "256 MiB"
 disk_free_min = "1 MiB"
+[log]
+level = "info,openraft=warn,actix_server=warn"
+access = "json"
 {certificates}{sections}"#,
             name = plan.name,
             region = plan.place.region,

@@ -89,12 +89,27 @@ fn hop_by_hop_fields_stay_on_their_hop() {
 }
 
 #[test]
-fn a_path_reaches_the_origin_as_it_was_written() {
+fn every_spelling_of_a_path_is_one_object_to_cache_origin_and_purge() {
     run(async {
         let stage = Stage::new().await;
-        for path in ["/a/../b/./c", "/%7Euser/%2F?q=%20x&&y", "/a//b"] {
-            let got = stage.get(path).send().await;
-            assert_eq!(got.status, 404, "{path}: {got:?}");
+        for (spelled, plain) in [
+            ("/c/./100/../100/~user", "/c/100/~user"),
+            ("/c/100/%7euser/%c3%a9", "/c/100/~user/%C3%A9"),
+            ("/c/100/%2f?q=%7E", "/c/100/%2F?q=~"),
+        ] {
+            let first = stage.get(spelled).send().await;
+            assert_eq!(first.content_fault(plain), None, "{spelled}");
+            for path in [plain, spelled] {
+                assert!(stage.get(path).send().await.is_hit(), "{path}");
+            }
+            assert_eq!(stage.origin.asked_for(plain), 1, "{spelled}");
+            stage.node().run(&["purge", &stage.url(spelled)]).await.ok();
+            let after = stage.get(plain).send().await;
+            assert!(!after.is_hit(), "a purge of {spelled} missed {plain}");
+        }
+        // Two slashes are not one, and a reserved character stays as it is.
+        for path in ["/a//b", "/a%2Fb?x=1&&y"] {
+            stage.get(path).send().await;
             assert_eq!(stage.origin.asked_for(path), 1, "{path}");
         }
     });

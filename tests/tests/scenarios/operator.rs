@@ -151,7 +151,11 @@ fn the_default_config_is_one_that_the_program_accepts() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("node.toml");
         let printed = run_program(&["config", "default"]).await.ok();
-        std::fs::write(&file, printed.stdout.replace("# name = ", "name = ")).unwrap();
+        std::fs::write(
+            &file,
+            printed.stdout.replace("name = \"\"", "name = \"n1\""),
+        )
+        .unwrap();
         run_program(&["config", "check", &file.to_string_lossy()])
             .await
             .ok();
@@ -253,6 +257,8 @@ fn a_terminated_node_finishes_the_requests_it_has() {
         let path = "/long";
         let slow = Reply::content(path, 1, 200_000).in_pieces(20, Duration::from_millis(75));
         origin.on(path, slow);
+        // Its sockets are open before it serves: one answer says that it does.
+        serve.get("/c/1/first").send().await.sound("/c/1/first");
         let ask = Request::get("app.example", path).to(serve.address).send();
         let end = async {
             tokio::time::sleep(Duration::from_millis(300)).await;

@@ -90,7 +90,7 @@ fn status_answers_without_quorum_and_changes_say_why_not() {
         left.run(&["status", "--check", "live"]).await.ok();
         let text = site_file("late", "late.example", &[&origin.url()], "");
         let said = lab.apply_on(left, "site", "late", &text).await;
-        let said = said.refused(&["quorum"]);
+        let said = said.refused(&["leader"]);
         assert!(said.stderr.trim().lines().count() <= 1, "{}", said.told());
         left.fetch("shop.edge.test", "/c/100/x").await;
         one.start().await;

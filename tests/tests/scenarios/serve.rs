@@ -14,7 +14,7 @@ fn serve_caches_for_any_host_and_says_hit() {
     run(async {
         let origin = Origin::start().await;
         let port = origin.address.port().to_string();
-        let serve = Serve::start(&[&port], &[]).await;
+        let serve = Serve::start(&[&port], &["--access-log", "human"]).await;
         let path = "/c/5000/page";
         let first = serve.get(path).send().await.sound(path);
         assert!(!first.is_hit(), "{}", first.cache_status());
