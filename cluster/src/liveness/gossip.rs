@@ -1,7 +1,7 @@
 //! The task that runs SWIM: one owner of foca's state, fed by datagrams, timers and the roster.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,9 @@ use crate::transport::{PeerAddress, PeerKind, PeerRequest, Transport};
 
 /// Between attempts to reach members that are not seen up.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
+/// How long a member passes for healthy before anything was heard of it: some rounds of announcing. Without it a node
+/// that just started, or met a new member, would believe for a second that those it has not met are down.
+const HEARING_TIME: Duration = Duration::from_secs(3);
 /// Bytes of one datagram; they travel over TCP, so it is generous.
 const DATAGRAM_BYTES_MAX: usize = 16 * 1024;
 /// Datagrams on their way at once; beyond, they are dropped as a network would.
@@ -190,6 +193,8 @@ struct Gossip {
     transport: Arc<dyn Transport>,
     applied: Applied,
     liveness: watch::Sender<Arc<Liveness>>,
+    /// Members nothing was heard of yet, and since when they are known; none once something was.
+    unheard: BTreeMap<NodeId, Option<Instant>>,
 }
 
 /// What a run of the task needs.
@@ -222,6 +227,7 @@ impl Start {
             transport: self.transport,
             applied: self.applied,
             liveness: self.liveness,
+            unheard: BTreeMap::new(),
         }
     }
 }
@@ -370,8 +376,22 @@ impl Gossip {
             .collect()
     }
 
+    /// The members that nothing was heard of yet and that have not had their time.
+    fn unheard(&mut self, members: &BTreeSet<NodeId>, seen: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let now = Instant::now();
+        self.unheard.retain(|id, _| members.contains(id));
+        for id in members {
+            let since = self.unheard.entry(*id).or_insert(Some(now));
+            if seen.contains(id) || since.is_some_and(|since| now - since >= HEARING_TIME) {
+                *since = None;
+            }
+        }
+        let waiting = self.unheard.iter().filter(|(_, since)| since.is_some());
+        waiting.map(|(id, _)| *id).collect()
+    }
+
     /// Publishes what is believed now, if it changed.
-    fn conclude(&self) {
+    fn conclude(&mut self) {
         let state = self.applied.state();
         let members: BTreeSet<NodeId> = state.members.keys().copied().collect();
         if !members.contains(&self.own) {
@@ -379,8 +399,9 @@ impl Gossip {
             return;
         }
         let seen = self.seen();
+        let unheard = self.unheard(&members, &seen);
         self.liveness.send_if_modified(|liveness| {
-            let next = liveness.next(self.own, &seen, &members);
+            let next = liveness.next(self.own, &seen, &unheard, &members);
             let changed = next != **liveness;
             if changed {
                 *liveness = Arc::new(next);

@@ -14,17 +14,21 @@ pub struct Liveness {
 }
 
 impl Liveness {
-    /// What to believe when this node sees `seen` up, out of `members`, and believed `self` before.
+    /// What to believe when this node sees `seen` up, out of `members`, and believed `self` before. Of `unheard` it
+    /// has heard neither good nor bad yet: they pass for healthy, but vouch for nobody.
     #[must_use]
     pub(crate) fn next(
         &self,
         own: NodeId,
         seen: &BTreeSet<NodeId>,
+        unheard: &BTreeSet<NodeId>,
         members: &BTreeSet<NodeId>,
     ) -> Self {
         let mut healthy: BTreeSet<NodeId> = seen.intersection(members).copied().collect();
         healthy.insert(own);
+        let given_time = unheard.intersection(members);
         if 2 * healthy.len() > members.len() {
+            healthy.extend(given_time);
             return Self {
                 healthy,
                 trusted: true,
@@ -37,6 +41,7 @@ impl Liveness {
             self.healthy.intersection(members).copied().collect()
         };
         agreed.insert(own);
+        agreed.extend(given_time);
         Self {
             healthy: agreed,
             trusted: false,
@@ -61,7 +66,7 @@ mod tests {
             healthy: ids(healthy),
             trusted,
         };
-        let next = before.next(NodeId(1), &ids(seen), &ids(members));
+        let next = before.next(NodeId(1), &ids(seen), &BTreeSet::new(), &ids(members));
         assert_eq!(next, expected, "seen {seen:?} of {members:?}");
     }
 
@@ -73,6 +78,21 @@ mod tests {
         check(&[], &[], &[1, 2, 3], &[1, 2, 3], false);
         check(&[1, 2], &[], &[1, 2], &[1, 2], false);
         check(&[], &[], &[1], &[1], true);
+    }
+
+    #[test]
+    fn a_member_not_heard_of_yet_passes_for_healthy_but_vouches_for_nobody() {
+        let (members, unheard) = (ids(&[1, 2, 3, 4, 5]), ids(&[4, 5, 9]));
+        let first = Liveness::default().next(NodeId(1), &ids(&[2, 3]), &unheard, &members);
+        assert_eq!(
+            (first.healthy.clone(), first.trusted),
+            (members.clone(), true)
+        );
+        let alone = first.next(NodeId(1), &ids(&[2]), &unheard, &members);
+        assert!(
+            !alone.trusted,
+            "two of five are no majority, whoever else may be up"
+        );
     }
 
     #[test]
