@@ -190,6 +190,25 @@ impl RaftNode {
         Changes(self.raft.server_metrics())
     }
 
+    /// Makes a snapshot and drops the log up to it, as happens by itself after thousands of entries.
+    #[cfg(test)]
+    pub(crate) async fn compact(&self) {
+        let applied = self.network.applied.state().applied;
+        self.raft.trigger().snapshot().await.unwrap();
+        let patience = Some(Duration::from_secs(10));
+        let wait = self.raft.wait(patience);
+        let is_made = |metrics: &Metrics| {
+            metrics
+                .snapshot
+                .is_some_and(|log_id| log_id.index >= applied)
+        };
+        wait.metrics(is_made, "a snapshot").await.unwrap();
+        self.raft.trigger().purge_log(applied).await.unwrap();
+        let is_purged =
+            |metrics: &Metrics| metrics.purged.is_some_and(|log_id| log_id.index >= applied);
+        wait.metrics(is_purged, "a shorter log").await.unwrap();
+    }
+
     pub(crate) async fn shutdown(&self) {
         if let Err(error) = self.raft.shutdown().await {
             tracing::error!(%error, "raft did not stop cleanly");
@@ -233,7 +252,7 @@ pub(super) fn matched(metrics: &Metrics) -> BTreeMap<NodeId, u64> {
         .collect()
 }
 
-/// Notes when a quorum last acknowledged this node as leader.
+/// Notes when a quorum last acknowledged this node as leader, and says in the log who leads.
 async fn follow_quorum(
     raft: Raft,
     led: watch::Sender<Option<Instant>>,
@@ -242,9 +261,25 @@ async fn follow_quorum(
     use openraft::Instant as _;
     let mut metrics = raft.metrics();
     drop(raft);
+    let mut known = (0, None);
     loop {
         let acknowledged = {
             let metrics = metrics.borrow_watched();
+            let now = (metrics.current_term, metrics.current_leader);
+            if now != known {
+                known = now;
+                match now {
+                    (term, Some(leader)) => {
+                        tracing::info!(term, leader = leader.0, "a leader is known");
+                    }
+                    (term, None) => tracing::info!(term, "no leader is known"),
+                }
+            }
+            if let Err(error) = &metrics.running_state
+                && !*stopped.borrow()
+            {
+                tracing::error!(%error, "raft has halted on this node");
+            }
             let sole_voter = metrics.membership_config.membership().voter_ids().count() == 1;
             if sole_voter && metrics.state.is_leader() {
                 Some(Instant::now())

@@ -20,6 +20,10 @@ const DOCUMENTS_MAX: usize = 10_000;
 const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Documents in one change at most.
 const DOCUMENTS_PER_CHANGE_MAX: usize = 256;
+/// Bytes of text in one change at most, so that a few of them fit into one message.
+const CHANGE_BYTES_MAX: usize = 2 << 20;
+/// Bytes of all sites, or of all zones, with their histories: a snapshot carries them all.
+const DOCUMENTS_BYTES_MAX: usize = 64 << 20;
 /// Hosts of one site at most.
 const HOSTS_MAX: usize = 1000;
 /// Join tokens at most.
@@ -298,6 +302,20 @@ fn check_documents(
         }
         let actual = existing.get(name).map_or(0, |document| document.revision);
         check_revision(kind, name, document.expected_revision, actual)?;
+    }
+    let given: usize = documents.iter().map(|new| new.text.len()).sum();
+    if given > CHANGE_BYTES_MAX {
+        return Err(too_many(
+            &format!("bytes of {kind}s in one change"),
+            CHANGE_BYTES_MAX,
+        ));
+    }
+    let held: usize = existing.values().map(|old| old.bytes()).sum();
+    if held + given > DOCUMENTS_BYTES_MAX {
+        return Err(too_many(
+            &format!("bytes of {kind}s with their histories"),
+            DOCUMENTS_BYTES_MAX,
+        ));
     }
     let added = names
         .iter()

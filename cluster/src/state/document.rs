@@ -40,6 +40,12 @@ pub struct Revision {
 }
 
 impl Document {
+    /// Bytes of its text, now and earlier.
+    pub(crate) fn bytes(&self) -> usize {
+        let earlier: usize = self.history.iter().map(|old| old.text.len()).sum();
+        self.text.len() + earlier
+    }
+
     /// The next revision of this document: what is in force now moves to the head of the history.
     pub(crate) fn succeeded_by(&self, mut next: Self) -> Self {
         next.history.clone_from(&self.history);

@@ -89,6 +89,28 @@ fn a_document_keeps_ten_earlier_revisions() {
 }
 
 #[test]
+fn the_state_stays_bounded() {
+    let mut machine = machine();
+    let of_bytes = |name: &str, bytes: usize| {
+        let mut big = document(name, &[]);
+        big.text = "#".repeat(bytes);
+        big
+    };
+    let text = refusal(&mut machine, sites(vec![of_bytes("big", 256 * 1024 + 1)]));
+    assert!(text.contains("at most"), "{text}");
+    let batch = |batch: usize, count: usize| {
+        let names = (0..count).map(|number| format!("big{batch}-{number}"));
+        sites(names.map(|name| of_bytes(&name, 256 * 1024)).collect())
+    };
+    refusal(&mut machine, batch(0, 9));
+    for number in 0..31 {
+        accepted(&mut machine, batch(number, 8));
+    }
+    let text = refusal(&mut machine, batch(31, 8));
+    assert!(text.contains("histories"), "{text}");
+}
+
+#[test]
 fn a_member_gets_the_index_as_its_id_and_uses_the_token_up() {
     let mut machine = machine();
     let uses = machine.state.join_tokens["aa11"].uses_left;

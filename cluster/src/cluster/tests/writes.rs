@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use super::lab::{Node, Web, cluster_of, eventually, leader_of, purge, site};
+use super::lab::{Node, Web, cluster_of, eventually, leader_of, purge, site, token};
 use crate::{Change, Command, ProposeError, Refusal, Role};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -99,6 +99,38 @@ async fn killing_the_leader_loses_no_acknowledged_write_and_it_catches_up_again(
     })
     .await;
     assert_eq!(back.told.restored.lock()[0].sites.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_that_comes_after_the_log_was_cut_gets_the_whole_state() {
+    let web = Web::default();
+    let mut nodes = cluster_of(&web, &["a", "b"]).await;
+    for number in 0..20 {
+        let change = site(&format!("site{number}"));
+        nodes[number % 2].cluster.propose(change).await.unwrap();
+    }
+    let leader = leader_of(&nodes).await;
+    let membership = nodes[leader].cluster.inner.member().unwrap();
+    membership.raft.compact().await;
+    drop(membership);
+    let late = Node::new(&web, "late").await;
+    let token = token(&nodes[leader]).await;
+    late.cluster.join(&token).await.unwrap();
+    eventually("it has everything", || {
+        late.cluster.state().sites.len() == 20
+    })
+    .await;
+    let restored = late.told.restored.lock().last().unwrap().clone();
+    assert_eq!(restored.sites.len(), 20, "it came as a whole");
+    // And a node whose own log was cut starts from its snapshot.
+    let cut = nodes.remove(leader);
+    let back = cut.restart().await;
+    assert_eq!(back.told.restored.lock()[0].sites.len(), 20);
+    back.cluster.propose(site("more")).await.unwrap();
+    eventually("all go on together", || {
+        late.cluster.state().sites.contains_key("more")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
