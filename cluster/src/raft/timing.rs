@@ -42,3 +42,21 @@ pub(crate) fn config(timing: &Timing) -> Result<Config, String> {
     .validate()
     .map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_clocks_hold_together() {
+        for timing in [Timing::REGIONAL, Timing::GLOBAL] {
+            let config = config(&timing).unwrap();
+            assert_eq!(config.enable_pre_vote, Some(true));
+            assert_eq!(config.enable_leader_restore, Some(false));
+            let lease_and_election = 2 * config.election_timeout_max;
+            assert!(config.quorum_loss_probe_interval.unwrap() >= lease_and_election);
+            assert!(config.election_timeout_min > 2 * config.heartbeat_interval);
+            assert!(timing.probe > 2 * timing.probe_round_trip);
+        }
+    }
+}
