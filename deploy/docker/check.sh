@@ -69,7 +69,6 @@ fetch() { node=$1; path=$2; shift 2; ask curl -sS -m 10 -i --resolve "$host:80:$
 says() { pattern=$1; shift; "$@" | grep -qi -- "$pattern"; }
 publish() { # the next edition, at both origins
   for origin in eu us; do
-    $compose exec -T client true >/dev/null 2>&1
     docker run --rm --network "${COMPOSE_PROJECT_NAME}_between" "$NEARSIDE_CLIENT_IMAGE" \
       curl -sS -m 10 -X POST "http://$origin.origin.between:9000/.demo/publish" >/dev/null || return 1
   done
@@ -81,9 +80,9 @@ fact "the client's image is made" deploy/docker/client.sh "$NEARSIDE_CLIENT_IMAG
 [ "$failed" = 0 ] || finish
 $compose --profile client down -v --remove-orphans -t 2 >/dev/null 2>&1
 
-if $compose --profile client up -d --no-build >/tmp/nearside-check.$$ 2>&1; then ok "docker-compose.yml comes up"
-else bad "docker-compose.yml comes up"; tail -n 20 /tmp/nearside-check.$$; rm -f /tmp/nearside-check.$$; finish; fi
-rm -f /tmp/nearside-check.$$
+said=$($compose --profile client up -d --no-build 2>&1) && up=yes || up=no
+fact "docker-compose.yml comes up" [ "$up" = yes ]
+[ "$up" = yes ] || { echo "$said" | tail -n 20; finish; }
 
 for node in $nodes; do fact "$node is healthy" eventually 120 is_healthy "$node"; done
 [ "$failed" = 0 ] || finish
