@@ -143,13 +143,15 @@ impl Lab {
         self.settled().await;
     }
 
-    /// Waits until every running node sees every running node as a healthy member, up to five of them voting, and
-    /// changes can be made.
+    /// Waits until every running node sees every running node as a healthy member, up to five of them voting, all have
+    /// applied the same, and changes can be made.
     pub async fn settled(&self) {
         let running: Vec<_> = self.running().collect();
         eventually("the cluster settles", patience() * 2, async || {
+            let mut applied = Vec::new();
             for node in &running {
                 let status = node.status().await?;
+                applied.push(status.applied);
                 let up = status
                     .members
                     .iter()
@@ -159,6 +161,10 @@ impl Lab {
                 if up < running.len() || voters < running.len().min(5) || !status.has_quorum {
                     return Err(format!("{}: {status:?}", node.name));
                 }
+            }
+            applied.dedup();
+            if applied.len() > 1 {
+                return Err(format!("applied {applied:?}"));
             }
             Ok(())
         })

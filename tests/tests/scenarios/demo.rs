@@ -11,7 +11,7 @@ fn the_demo_ends_well() {
         let said = run_program_for(&["demo", "--once"], Duration::from_secs(240))
             .await
             .ok();
-        for country in ["GB", "JP", "US"] {
+        for country in ["Germany", "Japan", "United States"] {
             assert!(said.stdout.contains(country), "{}", said.told());
         }
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearside_tests::{Lab, Reply, Request, run, run_program};
+use nearside_tests::{Lab, Plan, Reply, Request, run, run_program};
 
 use crate::stage::{Stage, fresh_name, site_file};
 
@@ -299,5 +299,87 @@ fn the_log_holds_no_credentials() {
         .await;
         let log = stage.node().log();
         assert!(!log.contains("SECRETTOKEN") && !log.contains("SECRETCOOKIE"));
+    });
+}
+
+#[test]
+fn the_admin_api_over_tcp_wants_its_token() {
+    run(async {
+        let lab = Lab::apart(Plan::new(&[("lon1", nearside_tests::places::LONDON)])).await;
+        let node = lab.node("lon1");
+        let token = lab.folder().join("admin.token");
+        std::fs::write(&token, "a-token-of-some-length-that-nobody-guesses").unwrap();
+        let free = std::net::TcpListener::bind((node.address, 0)).unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let text = std::fs::read_to_string(node.config()).unwrap();
+        let text = text.replace("admin = [", &format!("admin = [\"{address}\", "));
+        let text = format!("{text}\n[admin]\ntoken_file = \"{}\"\n", token.display());
+        std::fs::write(node.config(), text).unwrap();
+        node.start().await;
+        let admin = address.to_string();
+        let said = run_program(&["--admin", &admin, "status"]).await;
+        assert_eq!(said.code, Some(1), "{}", said.told());
+        let file = token.to_string_lossy();
+        run_program(&["--admin", &admin, "--token-file", &file, "status"])
+            .await
+            .ok();
+        for (path, status) in [("/healthz", 200), ("/api/v1/status", 401)] {
+            let got = Request::get(&admin, path).to(address).send().await;
+            assert_eq!(got.status, status, "{path}: {got:?}");
+        }
+        // A web page that a browser was lured to cannot reach it, with or without a token.
+        let got = Request::get("evil.example", "/api/v1/status")
+            .to(address)
+            .send()
+            .await;
+        assert!((400..=499).contains(&got.status), "{got:?}");
+    });
+}
+
+#[test]
+fn sighup_takes_what_can_change_and_names_what_cannot() {
+    run(async {
+        let lab = Lab::apart(Plan::new(&[("lon1", nearside_tests::places::LONDON)])).await;
+        let node = lab.node("lon1");
+        node.start().await;
+        node.run(&["cluster", "init"]).await.ok();
+        let text = std::fs::read_to_string(node.config()).unwrap();
+        std::fs::write(
+            node.config(),
+            text.replace("region = \"eu\"", "region = \"mars\""),
+        )
+        .unwrap();
+        node.ask_to_reload();
+        nearside_tests::eventually(
+            "the log names what cannot change",
+            nearside_tests::patience(),
+            async || {
+                let log = node.log();
+                if log.contains("node.region") {
+                    Ok(())
+                } else {
+                    Err(node.log_end(5))
+                }
+            },
+        )
+        .await;
+        assert!(node.is_running());
+        std::fs::write(node.config(), "nonsense = 1").unwrap();
+        node.ask_to_reload();
+        nearside_tests::eventually(
+            "the log says what is wrong",
+            nearside_tests::patience(),
+            async || {
+                let log = node.log();
+                if log.contains("nonsense") {
+                    Ok(())
+                } else {
+                    Err(node.log_end(5))
+                }
+            },
+        )
+        .await;
+        assert!(node.is_running(), "a bad file ended a running node");
     });
 }

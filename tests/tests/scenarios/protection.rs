@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nearside_tests::{Lab, Node, Reply, eventually, patience, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::stage::Stage;
 
@@ -149,5 +149,33 @@ fn a_client_that_does_not_read_is_cut_off() {
         let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut all)).await;
         assert!(end.is_ok(), "the connection is still open");
         assert!(all.len() < 30_000_000, "{} bytes came", all.len());
+    });
+}
+
+#[test]
+fn one_client_cannot_take_all_connections() {
+    run(async {
+        let stage = Stage::new().await;
+        let head = format!("GET /c/10/x HTTP/1.1\r\nHost: {}\r\n\r\n", stage.host);
+        let mut held = Vec::new();
+        let mut answered = 0;
+        // The default is 256 connections of one address.
+        for _ in 0..300 {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.88:0".parse().unwrap()).unwrap();
+            let Ok(mut stream) = socket.connect(stage.node().http()).await else {
+                continue;
+            };
+            let mut answer = [0; 12];
+            let exchange = async {
+                stream.write_all(head.as_bytes()).await?;
+                stream.read_exact(&mut answer).await
+            };
+            let came = tokio::time::timeout(Duration::from_secs(2), exchange).await;
+            answered += usize::from(matches!(came, Ok(Ok(_))) && answer.ends_with(b"200"));
+            held.push(stream);
+        }
+        assert!((200..=256).contains(&answered), "{answered} of 300");
+        stage.fetch("/c/10/x").await;
     });
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearside_tests::{Lab, Origin, Plan, Reply, Wire, eventually, patience, run};
+use nearside_tests::{Lab, Load, Origin, Plan, Reply, Wire, eventually, patience, run};
 
 use crate::stage::{Stage, site_file};
 
@@ -137,6 +137,38 @@ fn a_fetch_that_began_before_the_purge_is_not_served_after_it() {
         for _ in 0..3 {
             assert_eq!(stage.fetch(path).await.content_version(), Some(2));
         }
+    });
+}
+
+#[test]
+fn once_a_purge_is_applied_nobody_gets_the_old_body_however_many_ask() {
+    run(async {
+        let stage = Stage::new().await;
+        let paths: Vec<String> = (0..6).map(|n| format!("/c/{}/p{n}", 20_000 + n)).collect();
+        let targets: Vec<_> = stage.lab.nodes().iter().map(|node| node.http()).collect();
+        let load = Load::start(6, &targets, &stage.host, &paths, Duration::from_millis(1));
+        for version in 2..=12 {
+            stage.origin.set_version(version);
+            let asked = &stage.lab.nodes()[version as usize % targets.len()];
+            asked
+                .run(&["purge", "--site", &stage.site, "--all", "--wait", "applied"])
+                .await
+                .ok();
+            for node in stage.lab.nodes() {
+                for path in &paths {
+                    let got = node.fetch(&stage.host, path).await;
+                    assert_eq!(
+                        got.content_version(),
+                        Some(version),
+                        "{}: {}",
+                        node.name,
+                        got.cache_status()
+                    );
+                }
+            }
+        }
+        let tally = load.stop().await;
+        assert_eq!((tally.failed, tally.wrong), (0, 0), "{:?}", tally.words);
     });
 }
 
