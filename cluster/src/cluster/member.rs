@@ -118,7 +118,10 @@ impl Membership {
         self.raft.shutdown().await;
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
         while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
+            // Those that wait for a peer are cut short: nothing is missed by that.
+            if let Err(error) = ended
+                && !error.is_cancelled()
+            {
                 tracing::error!(%error, "a cluster task failed");
             }
         }
