@@ -13,6 +13,7 @@ mod plane;
 mod samples;
 mod signals;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Phase;
 use crate::config::settings::Settings;
 use crate::config::site::Site;
+use crate::config::{node_file, waiting_for_restart};
 use ground::Ground;
 use plane::Plane;
+use signals::Signals;
 
 /// How long open requests may go on once a drain has begun. A supervisor's patience must be longer.
 const GRACE: Duration = Duration::from_secs(20);
@@ -36,6 +39,7 @@ const JOIN_PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// What could not be started, and why.
 pub async fn serve(settings: Settings, site: Site) -> anyhow::Result<()> {
+    let mut signals = Signals::listen();
     let site = Arc::new(site);
     let ground = Ground::lay(settings, Some(Arc::clone(&site))).await?;
     if !ground.is_member() {
@@ -47,9 +51,9 @@ pub async fn serve(settings: Settings, site: Site) -> anyhow::Result<()> {
     }
     own_site(&ground.cluster, &site).await?;
     let plane = Plane::start(&ground).await?;
-    signals::until_stop(|| reload(&ground, &plane)).await;
+    signals.until_stop(|| plane.reload(&ground.settings)).await;
     // Nobody is told: a lone node has no neighbour that could take its clients.
-    stop(ground, plane, Duration::ZERO).await;
+    stop(ground, plane, Duration::ZERO, signals).await;
     Ok(())
 }
 
@@ -76,11 +80,13 @@ async fn own_site(cluster: &Cluster, site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a node of a cluster, until a signal ends it. `token` lets it join one, unless it belongs already.
+/// Runs a node of a cluster, until a signal ends it. `file` is where its settings stand, for SIGHUP; `token` lets it
+/// join a cluster, unless it belongs already.
 ///
 /// # Errors
 /// What could not be started, and why.
-pub async fn node(settings: Settings, token: Option<String>) -> anyhow::Result<()> {
+pub async fn node(settings: Settings, file: PathBuf, token: Option<String>) -> anyhow::Result<()> {
+    let mut signals = Signals::listen();
     let ground = Ground::lay(settings, None).await?;
     let stopped = CancellationToken::new();
     let membership = async {
@@ -93,16 +99,16 @@ pub async fn node(settings: Settings, token: Option<String>) -> anyhow::Result<(
     };
     tokio::select! {
         joined = membership => joined?,
-        () = signals::until_stop(|| tracing::info!("nothing to reload yet")) => stopped.cancel(),
+        () = signals.until_stop(|| tracing::info!("nothing to reload yet")) => stopped.cancel(),
     }
     if stopped.is_cancelled() {
         ground.stop().await;
         return Ok(());
     }
     let plane = Plane::start(&ground).await?;
-    signals::until_stop(|| reload(&ground, &plane)).await;
+    signals.until_stop(|| reload(&file, &ground, &plane)).await;
     let lifetime = plane.answer_lifetime();
-    stop(ground, plane, lifetime).await;
+    stop(ground, plane, lifetime, signals).await;
     Ok(())
 }
 
@@ -130,14 +136,23 @@ async fn join(cluster: &Cluster, token: &str) -> anyhow::Result<()> {
     }
 }
 
-/// What SIGHUP takes over without a restart. The rest of the node file waits for one.
-fn reload(ground: &Ground, plane: &Plane) {
-    plane.reload(&ground.settings);
+/// SIGHUP: reads the node file again, takes what can change without a restart, and names what cannot. A file that is
+/// wrong changes nothing.
+fn reload(file: &Path, ground: &Ground, plane: &Plane) {
+    match node_file::load(file) {
+        Ok(written) => {
+            plane.reload(&written);
+            for key in waiting_for_restart(&ground.settings, &written) {
+                tracing::warn!(key, "changed in the node file, and waits for a restart");
+            }
+        }
+        Err(error) => tracing::error!(%error, "the node file is not taken, nothing changes"),
+    }
 }
 
 /// Leaves DNS, waits until clients' answers have run out, finishes open requests, and closes everything in reverse.
 /// A second signal ends all of it at once.
-async fn stop(ground: Ground, plane: Plane, answers_live: Duration) {
+async fn stop(ground: Ground, plane: Plane, answers_live: Duration, mut signals: Signals) {
     ground.readiness.enter(Phase::Draining);
     tracing::info!(wait_s = answers_live.as_secs(), "draining");
     let drained = async {
@@ -148,6 +163,6 @@ async fn stop(ground: Ground, plane: Plane, answers_live: Duration) {
     };
     tokio::select! {
         () = drained => tracing::info!("stopped"),
-        () = signals::stop_again() => tracing::warn!("stopped at once by a second signal"),
+        () = signals.stop_again() => tracing::warn!("stopped at once by a second signal"),
     }
 }

@@ -164,9 +164,7 @@ impl Plane {
             return;
         };
         match certificates.reload(&settings.certificates) {
-            Ok(()) => tracing::info!(
-                "certificates taken again; the rest of the node file waits for a restart"
-            ),
+            Ok(()) => tracing::info!("certificates taken again"),
             Err(error) => {
                 tracing::error!(%error, "cannot take certificates again, keeping the old ones")
             }

@@ -25,5 +25,5 @@ pub(super) async fn run(arguments: Arguments, global: &Global) -> anyhow::Result
         None => None,
     };
     crate::observe::system_log::start(&settings.log.level)?;
-    crate::app::node(settings, token).await
+    crate::app::node(settings, arguments.config, token).await
 }

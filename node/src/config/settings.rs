@@ -42,7 +42,7 @@ pub struct Settings {
 }
 
 /// Sockets to bind.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
     /// Plain HTTP/1.1.
     pub http: Vec<SocketAddr>,
@@ -70,7 +70,7 @@ pub enum AdminAddress {
 }
 
 /// What others are told of us.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advertise {
     /// A answers.
     pub ipv4: Option<Ipv4Addr>,
@@ -81,7 +81,7 @@ pub struct Advertise {
 }
 
 /// `[cluster]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
     /// `host:port` of members to join through.
     pub join: Vec<String>,
@@ -100,7 +100,7 @@ pub enum Timing {
 }
 
 /// `[cache]`, in bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheBounds {
     /// Folder of the disk tier.
     pub dir: PathBuf,
@@ -122,7 +122,7 @@ pub struct CertificateFiles {
 }
 
 /// `[log]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// System log: `error`, `warn`, `info`, `debug`, `trace`, or a filter in `tracing`'s syntax.
     pub level: String,
@@ -142,7 +142,7 @@ pub enum AccessLog {
 }
 
 /// `[limits]`: each with a default that a careful operator would pick.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections at once, all listeners of this node together.
     pub connections: usize,
