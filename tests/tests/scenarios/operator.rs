@@ -344,6 +344,15 @@ fn sighup_takes_what_can_change_and_names_what_cannot() {
         let node = lab.node("lon1");
         node.start().await;
         node.run(&["cluster", "init"]).await.ok();
+        nearside_tests::eventually("it serves", nearside_tests::patience(), async || {
+            let said = node.run(&["status", "--check", "ready"]).await;
+            if said.code == Some(0) {
+                Ok(())
+            } else {
+                Err(said.told())
+            }
+        })
+        .await;
         let text = std::fs::read_to_string(node.config()).unwrap();
         std::fs::write(
             node.config(),
