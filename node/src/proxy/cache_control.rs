@@ -7,6 +7,9 @@
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
 
+use super::targeted;
+use crate::config::site::SetCookie;
+
 /// Ages saturate here (RFC 9111 §1.2.2), in seconds.
 pub(super) const AGE_MAX_S: u64 = 1 << 31;
 
@@ -53,14 +56,22 @@ pub(super) struct CacheControl {
     pub max_stale: Option<u64>,
     /// §5.2.1.7.
     pub only_if_cached: bool,
+    /// They come from a field for CDNs, which makes `Cache-Control` and `Expires` moot (RFC 9213 §2.2).
+    pub targeted: bool,
 }
 
 impl CacheControl {
-    /// What a response says.
+    /// What a response says to this cache: in the first targeted field that says something, else in `Cache-Control`.
     #[must_use]
     pub(super) fn of_response(headers: &HeaderMap) -> Self {
+        targeted::directives(headers).unwrap_or_else(|| Self::of_field(headers, &CACHE_CONTROL))
+    }
+
+    /// What the lines of one field say, in the grammar of `Cache-Control`.
+    #[must_use]
+    pub(super) fn of_field(headers: &HeaderMap, name: &HeaderName) -> Self {
         let mut directives = Self::default();
-        for line in headers.get_all(CACHE_CONTROL) {
+        for line in headers.get_all(name) {
             directives.read(line.as_bytes());
         }
         directives
@@ -69,7 +80,7 @@ impl CacheControl {
     /// What a request says. `Pragma: no-cache` counts where there is no `Cache-Control` (§5.4).
     #[must_use]
     pub(super) fn of_request(headers: &HeaderMap) -> Self {
-        let directives = Self::of_response(headers);
+        let directives = Self::of_field(headers, &CACHE_CONTROL);
         if headers.contains_key(CACHE_CONTROL) || !headers.contains_key(PRAGMA) {
             return directives;
         }
@@ -83,13 +94,42 @@ impl CacheControl {
         }
     }
 
+    /// Fields that must not be stored although the response may: those that `private` and `no-cache` name.
+    #[must_use]
+    pub(super) fn narrowed(&self) -> Vec<HeaderName> {
+        let mut names = Vec::new();
+        for scope in [&self.private, &self.no_cache] {
+            if let Scope::Fields(fields) = scope {
+                names.extend(fields.iter().cloned());
+            }
+        }
+        names
+    }
+
+    /// May an answer to a request with credentials be stored (§3.5)?
+    #[must_use]
+    pub(super) fn allows_credentials(&self) -> bool {
+        self.public || self.s_maxage.is_some() || self.must_revalidate
+    }
+
+    /// May a cookie be stored with the answer that sets it?
+    #[must_use]
+    pub(super) fn lets_cookies_in(&self, policy: SetCookie) -> bool {
+        match policy {
+            SetCookie::Standard => true,
+            SetCookie::Explicit => self.public || self.s_maxage.is_some() || self.targeted,
+            SetCookie::Strip | SetCookie::Bypass => false,
+        }
+    }
+
     fn read(&mut self, line: &[u8]) {
         for (name, argument) in Directives(line) {
             self.take(name, argument);
         }
     }
 
-    fn take(&mut self, name: &[u8], argument: Option<Argument<'_>>) {
+    /// Adds one directive.
+    pub(super) fn take(&mut self, name: &[u8], argument: Option<Argument<'_>>) {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("no-store") {
             self.no_store = true;
@@ -127,7 +167,7 @@ impl CacheControl {
 
 /// A directive's argument: the bytes between quotes, or the token.
 #[derive(Clone, Copy, Debug)]
-struct Argument<'a>(&'a [u8]);
+pub(super) struct Argument<'a>(pub(super) &'a [u8]);
 
 /// Splits one field line into directives: `name [ "=" ( token / quoted-string ) ]`, separated by commas that are not
 /// inside quotes. A quote that never ends takes the rest of the line.

@@ -12,7 +12,8 @@ pub(super) fn member(node: &str, passage: &Passage) -> String {
     let mut text = String::with_capacity(node.len() + 48);
     write_node(&mut text, node);
     match passage.fwd {
-        // Writing to a String cannot fail.
+        // Neither found nor asked for.
+        None if matches!(passage.outcome, Outcome::Own(_)) => {}
         None => text.push_str("; hit"),
         Some(fwd) => {
             text.push_str("; fwd=");
@@ -24,6 +25,7 @@ pub(super) fn member(node: &str, passage: &Passage) -> String {
         }
     }
     if let Some(ttl_s) = passage.ttl_s {
+        // Writing to a String cannot fail.
         write!(text, "; ttl={ttl_s}").unwrap_or_default();
     }
     if passage.stored {
@@ -35,6 +37,7 @@ pub(super) fn member(node: &str, passage: &Passage) -> String {
     let detail = match passage.outcome {
         Outcome::StaleIfError => Some("stale-if-error"),
         Outcome::Uncacheable(refusal) | Outcome::Bypass(refusal) => Some(refusal.word()),
+        Outcome::Own(own) => Some(own.word()),
         _ => None,
     };
     if let Some(detail) = detail {
@@ -65,7 +68,7 @@ fn write_node(text: &mut String, node: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::outcome::{Fwd, Refusal};
+    use super::super::outcome::{Fwd, Own, Refusal};
     use super::*;
     use http::StatusCode;
 
@@ -96,6 +99,8 @@ mod tests {
             member("lon1", &private),
             "lon1; fwd=miss; fwd-status=200; detail=private"
         );
+        let own = Passage::new(Outcome::Own(Own::OnlyIfCached));
+        assert_eq!(member("lon1", &own), "lon1; detail=only-if-cached");
         let stale = Passage {
             fwd: Some(Fwd::Stale),
             ttl_s: Some(-3),

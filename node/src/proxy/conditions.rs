@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
-use super::freshness::date;
+use super::date::date;
 
 /// True when the client already has what a stored response with `stored` fields says.
 ///

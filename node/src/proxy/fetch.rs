@@ -10,18 +10,18 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 
 use super::admit::Ask;
-use super::cache_control::{CacheControl, Scope};
+use super::cache_control::CacheControl;
 use super::conditions;
-use super::freshness::{initial_age, lifetime};
-use super::headers::{self, COOKIES, Hop};
+use super::freshen::{self, Freshened, HeadSays, Word, freshened, freshness, head_says};
+use super::freshness::lifetime;
+use super::headers::{self, Hop};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::Refusal;
 use super::ports::{Answer, Unanswered, Upstream};
-use super::reuse::{Freshness, is_broken};
+use super::reuse::is_broken;
 use super::storable::{Exchange, storable, ttl_applies};
 use super::vary;
-use crate::config::site::SetCookie;
 use crate::exchange::Body;
 
 /// One question for upstream.
@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub(super) fill_index: u64,
     /// The client's own conditions and ranges stay in the question: its answer is for this client first.
     pub(super) keeps_conditions: bool,
+    /// What is stored may answer for an origin that is broken.
+    pub(super) covered: bool,
 }
 
 /// What came of a question.
@@ -42,6 +44,8 @@ pub(super) enum Fetched {
     /// May be stored.
     Storable {
         meta: Box<HttpMeta>,
+        /// Fields for the client who asked, and for nobody else.
+        personal: HeaderMap,
         body: Body,
         length: Option<u64>,
         origin: Box<str>,
@@ -52,12 +56,20 @@ pub(super) enum Fetched {
         refusal: Refusal,
         origin: Box<str>,
     },
-    /// The stored response is still good, with this metadata.
+    /// The stored response is still good.
     NotModified {
-        meta: Box<HttpMeta>,
+        /// As it is now.
+        now: Box<Freshened>,
         origin: Box<str>,
     },
-    /// The origin is broken (500, 502, 503, 504).
+    /// An answer to HEAD, with what it does to the stored GET response: metadata if it is still good, none if it is
+    /// out of date.
+    Head {
+        response: Response<Body>,
+        now: Option<Box<Freshened>>,
+        origin: Box<str>,
+    },
+    /// The origin is broken (500, 502, 503, 504), and what is stored may answer for it.
     Broken {
         response: Response<Body>,
         origin: Box<str>,
@@ -90,7 +102,11 @@ pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str, body: Body) ->
 /// Asks, and judges. A 304 that speaks of something else than what is stored tells nothing, and the question is asked
 /// again without a condition.
 pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job: &Job) -> Fetched {
-    let mut validates = job.ask.method == Method::GET && job.stored.is_some();
+    let mut validates = job.ask.method == Method::GET
+        && job
+            .stored
+            .as_ref()
+            .is_some_and(|stored| freshen::may_be_asked_about(&job.ask.headers, stored.meta()));
     loop {
         let mut request = towards_origin(&job.ask, node, cdn_id, Body::Empty);
         match &job.stored {
@@ -129,24 +145,43 @@ fn judge(
 ) -> Fetched {
     let Answer { response, origin } = answer;
     let status = response.status();
-    if validates
-        && status == StatusCode::NOT_MODIFIED
-        && let Some(stored) = &job.stored
-    {
-        let meta = freshened(
-            job,
-            stored.meta(),
-            response.headers(),
+    if let Some(stored) = &job.stored {
+        let word = || Word {
+            headers: response.headers().clone(),
             request_time,
             response_time,
-        );
-        return Fetched::NotModified {
-            meta: Box::new(meta),
-            origin,
         };
-    }
-    if is_broken(status) && job.stored.is_some() {
-        return Fetched::Broken { response, origin };
+        let after = |word: &Word| {
+            let set_cookie = job.ask.site.cache.set_cookie;
+            Box::new(freshened(stored.meta(), word, set_cookie, job.fill_index))
+        };
+        if validates && status == StatusCode::NOT_MODIFIED {
+            let now = after(&word());
+            return Fetched::NotModified { now, origin };
+        }
+        if job.ask.method == Method::HEAD {
+            let (request, bytes) = (&job.ask.headers, stored.body_bytes());
+            let says = head_says(request, status, response.headers(), stored.meta(), bytes);
+            let now = match says {
+                HeadSays::Same => Some(after(&word())),
+                HeadSays::Another => None,
+                HeadSays::Nothing => {
+                    return Fetched::Unshared {
+                        response,
+                        refusal: Refusal::Method,
+                        origin,
+                    };
+                }
+            };
+            return Fetched::Head {
+                response,
+                now,
+                origin,
+            };
+        }
+        if is_broken(status) && job.covered {
+            return Fetched::Broken { response, origin };
+        }
     }
     let ask = &job.ask;
     let directives = CacheControl::of_response(response.headers());
@@ -178,6 +213,15 @@ fn judge(
         Ok(storable) => {
             let (parts, body) = response.into_parts();
             let mut head = headers::to_store(&parts.headers, &storable.excluded);
+            if freshen::is_undated(&head) {
+                headers::set_date(&mut head, response_time);
+            }
+            let mut personal = HeaderMap::new();
+            for name in &storable.personal {
+                for value in parts.headers.get_all(name) {
+                    personal.append(name, value.clone());
+                }
+            }
             if status == StatusCode::OK && !head.contains_key(ACCEPT_RANGES) {
                 head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
@@ -199,6 +243,7 @@ fn judge(
             };
             Fetched::Storable {
                 meta: Box::new(meta),
+                personal,
                 body,
                 length,
                 origin,
@@ -209,69 +254,13 @@ fn judge(
 
 /// The length that the answer declares, or that its body is known to have.
 fn content_length(response: &Response<Body>) -> Option<u64> {
+    // 204 may declare a length all the same, which is not that of a body (RFC 9110 §8.6).
+    if matches!(response.body(), Body::Empty) {
+        return Some(0);
+    }
     response
         .headers()
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .or_else(|| response.body().size_hint().exact())
-}
-
-fn freshness(
-    answer: &HeaderMap,
-    directives: &CacheControl,
-    lifetime_s: u64,
-    request_time: SystemTime,
-    response_time: SystemTime,
-) -> Freshness {
-    Freshness {
-        response_time,
-        initial_age_s: initial_age(answer, request_time, response_time),
-        lifetime_s,
-        no_cache: directives.no_cache == Scope::Whole,
-        must_revalidate: directives.must_revalidate || directives.proxy_revalidate,
-        s_maxage: directives.s_maxage.is_some(),
-        stale_while_revalidate_s: directives.stale_while_revalidate,
-        stale_if_error_s: directives.stale_if_error,
-    }
-}
-
-/// The metadata of a stored response that a 304 has freshened (RFC 9111 §4.3.4): its fields updated, its age and
-/// lifetime computed anew from the updated fields, its fill index that of the question.
-fn freshened(
-    job: &Job,
-    old: &HttpMeta,
-    answer: &HeaderMap,
-    request_time: SystemTime,
-    response_time: SystemTime,
-) -> HttpMeta {
-    let mut head = old.head.clone();
-    let excluded = match job.ask.site.cache.set_cookie {
-        SetCookie::Standard => &[][..],
-        // A cookie in a 304 is meant for the client that asked, and the stored copy was judged without it.
-        SetCookie::Explicit | SetCookie::Strip | SetCookie::Bypass => &COOKIES[..],
-    };
-    headers::freshen(&mut head, answer, excluded);
-    // The Age that counts is the 304's own; the stored head has none.
-    let mut updated = head.clone();
-    if let Some(age) = answer.get(http::header::AGE) {
-        updated.insert(http::header::AGE, age.clone());
-    }
-    if !answer.contains_key(http::header::DATE) {
-        updated.remove(http::header::DATE);
-    }
-    let directives = CacheControl::of_response(&updated);
-    let life = lifetime(old.status, &updated, &directives, response_time);
-    HttpMeta {
-        freshness: freshness(
-            &updated,
-            &directives,
-            life.seconds,
-            request_time,
-            response_time,
-        ),
-        head,
-        request_time,
-        fill_index: job.fill_index,
-        ..old.clone()
-    }
 }

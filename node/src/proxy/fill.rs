@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
 use nearside_cache_store::{Finished, Key, Writer};
 use tokio::sync::oneshot;
 
 use super::Proxy;
 use super::fetch::{Fetched, Job, fetch};
+use super::freshen::Freshened;
 use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::Refusal;
@@ -23,7 +24,11 @@ use crate::exchange::Body;
 #[derive(Debug)]
 pub(super) enum Led {
     /// The answer is being stored; read it as a follower does.
-    Storing { origin: Box<str> },
+    Storing {
+        /// Fields for this client only.
+        personal: HeaderMap,
+        origin: Box<str>,
+    },
     /// The answer is for this client only.
     Unshared {
         response: Response<Body>,
@@ -31,7 +36,12 @@ pub(super) enum Led {
         origin: Box<str>,
     },
     /// What was stored is still good.
-    Freshened { entry: Stored, origin: Box<str> },
+    Freshened {
+        entry: Stored,
+        /// Fields for this client only.
+        personal: HeaderMap,
+        origin: Box<str>,
+    },
     /// The origin is broken.
     Broken {
         response: Response<Body>,
@@ -80,6 +90,7 @@ impl Proxy {
         let led = match fetched {
             Fetched::Storable {
                 meta,
+                personal,
                 body,
                 length,
                 origin,
@@ -92,19 +103,32 @@ impl Proxy {
                     .collect();
                 self.note_variant(&place.primary, &place.key, &fields).await;
                 writer.head(*meta, length);
-                tell_leader(tell, Led::Storing { origin });
+                tell_leader(tell, Led::Storing { personal, origin });
                 self.write_body(&job, &place, writer, body).await;
                 return;
             }
-            Fetched::NotModified { meta, origin } => match &job.stored {
+            Fetched::NotModified { now, origin } => match &job.stored {
                 Some(stored) => {
-                    self.note_shareable(&job, &place, &meta);
-                    let entry = self.store.touch(stored, *meta, job.fill_index);
+                    self.note_shareable(&job, &place, &now.meta);
+                    let personal = now.personal.clone();
+                    let entry = self.freshen(stored, *now, job.fill_index);
                     // Followers look again, and find it fresh.
                     writer.decline();
-                    Led::Freshened { entry, origin }
+                    Led::Freshened {
+                        entry,
+                        personal,
+                        origin,
+                    }
                 }
                 None => return,
+            },
+            // Fills ask by GET.
+            Fetched::Head {
+                response, origin, ..
+            } => Led::Unshared {
+                response,
+                refusal: Refusal::Method,
+                origin,
             },
             Fetched::Unshared {
                 response,
@@ -202,6 +226,16 @@ impl Proxy {
                 tracing::debug!(site = &*job.ask.site.name, %error, "fill broke off");
             }
         }
+    }
+
+    /// Puts into the store what an origin's word has made of a response. What may not stay is good for the one who
+    /// asked, and gone.
+    pub(super) fn freshen(&self, stored: &Stored, now: Freshened, fill_index: u64) -> Stored {
+        let entry = self.store.touch(stored, now.meta, fill_index);
+        if !now.stays {
+            self.store.remove(stored.key());
+        }
+        entry
     }
 
     /// Remembers whether readers of this key should wait for each other.

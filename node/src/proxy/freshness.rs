@@ -5,10 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, DATE, EXPIRES, HeaderName, LAST_MODIFIED};
+use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
 use super::cache_control::{AGE_MAX_S, CacheControl, delta_seconds};
+use super::date::{date, parse};
 
 /// A tenth of the time since the last modification (§4.2.2) …
 const HEURISTIC_FRACTION: u64 = 10;
@@ -47,7 +48,8 @@ impl Lifetime {
     }
 }
 
-/// The lifetime a shared cache gives a response (§4.2.1): `s-maxage`, else `max-age`, else `Expires`, else a guess.
+/// The lifetime a shared cache gives a response (§4.2.1): `s-maxage`, else `max-age`, else `Expires` (unless a targeted
+/// field governs), else a guess.
 #[must_use]
 pub(super) fn lifetime(
     status: StatusCode,
@@ -67,19 +69,14 @@ pub(super) fn lifetime(
             source: Source::MaxAge,
         };
     }
-    let date = date(headers, DATE).unwrap_or(response_time);
-    if headers.contains_key(EXPIRES) {
+    let generated = date(headers, DATE).unwrap_or(response_time);
+    if headers.contains_key(EXPIRES) && !directives.targeted {
         // Any date that cannot be read means "already expired" (§5.3); of several the earliest counts.
         let seconds = headers
             .get_all(EXPIRES)
             .iter()
-            .map(|value| {
-                value
-                    .to_str()
-                    .ok()
-                    .and_then(|text| httpdate::parse_http_date(text).ok())
-            })
-            .map(|expires| expires.map_or(0, |expires| seconds_between(date, expires)))
+            .map(|value| parse(value.as_bytes()))
+            .map(|expires| expires.map_or(0, |expires| seconds_between(generated, expires)))
             .min()
             .unwrap_or(0);
         return Lifetime {
@@ -88,9 +85,10 @@ pub(super) fn lifetime(
         };
     }
     if (heuristic_status(status) || directives.public)
-        && let Some(modified) = self::date(headers, LAST_MODIFIED)
+        && let Some(modified) = date(headers, LAST_MODIFIED)
     {
-        let seconds = (seconds_between(modified, date) / HEURISTIC_FRACTION).min(HEURISTIC_MAX_S);
+        let seconds =
+            (seconds_between(modified, generated) / HEURISTIC_FRACTION).min(HEURISTIC_MAX_S);
         return Lifetime {
             seconds,
             source: Source::Heuristic,
@@ -136,13 +134,6 @@ fn age_value(headers: &HeaderMap) -> u64 {
         .and_then(|value| value.as_bytes().split(|byte| *byte == b',').next())
         .and_then(|first| delta_seconds(first.trim_ascii()))
         .unwrap_or(0)
-}
-
-/// A date field, if it is there and can be read. Of several lines the first counts.
-#[must_use]
-pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
-    let text = headers.get(name)?.to_str().ok()?;
-    httpdate::parse_http_date(text).ok()
 }
 
 /// Whole seconds from `earlier` to `later`; zero when they are the other way round.

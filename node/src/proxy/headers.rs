@@ -5,14 +5,17 @@
 //! in the key could be stored for everyone. And some fields may be sent but not stored (RFC 9111 §3.1).
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use http::header::{
-    AGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, DATE, EXPECT, FORWARDED, HOST, HeaderName,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     VIA,
 };
 use http::{HeaderMap, Method, Version};
 
+use super::targeted::SURROGATE_CONTROL;
+use super::vary::Vary;
 use crate::exchange::Client;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -74,7 +77,7 @@ const METHOD_OVERRIDES: [&str; 3] = [
 
 /// How much of a request field, as the origin sees it, comes from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+enum Written {
     /// The client's, unchanged.
     ByClient,
     /// The same for all requests of one key: in the key itself, or not sent at all.
@@ -85,7 +88,7 @@ pub(super) enum Written {
 
 /// Who writes a field that an answer may vary on.
 #[must_use]
-pub(super) fn written(name: &HeaderName) -> Written {
+fn written(name: &HeaderName) -> Written {
     if [X_FORWARDED_FOR, FORWARDED, VIA, CDN_LOOP].contains(name) {
         return Written::PerClient;
     }
@@ -209,10 +212,11 @@ pub(super) fn loops(headers: &HeaderMap, cdn_id: &str) -> bool {
 
 /// Fields of an answer that go on to the client at once, stored or not.
 ///
-/// `Alt-Svc` speaks of the origin's own ports, which the client should not know.
+/// `Alt-Svc` speaks of the origin's own ports, which the client should not know; `Surrogate-Control` is for us alone.
 pub(super) fn towards_client(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     headers.remove(ALT_SVC);
+    headers.remove(SURROGATE_CONTROL);
 }
 
 /// Fields of an answer that are kept (RFC 9111 §3.1): without what belongs to one connection or to proxies, without
@@ -236,12 +240,11 @@ pub(super) fn to_store(answer: &HeaderMap, excluded: &[HeaderName]) -> HeaderMap
 }
 
 /// Updates stored fields from a 304 (RFC 9111 §3.2): each field of the answer replaces all of its name, but for those
-/// that describe the stored body, which did not change.
-pub(super) fn freshen(stored: &mut HeaderMap, answer: &HeaderMap, excluded: &[HeaderName]) {
-    let mut update = to_store(answer, excluded);
+/// without which the stored bytes cannot be read as they are.
+pub(super) fn freshen(stored: &mut HeaderMap, answer: &HeaderMap) {
+    let mut update = to_store(answer, &[]);
     for name in [
         http::header::CONTENT_ENCODING,
-        http::header::CONTENT_TYPE,
         http::header::CONTENT_RANGE,
         CACHE_STATUS,
     ] {
@@ -258,14 +261,46 @@ pub(super) fn freshen(stored: &mut HeaderMap, answer: &HeaderMap, excluded: &[He
     }
 }
 
-/// `Set-Cookie`, for those who strip it.
-pub(super) const COOKIES: [HeaderName; 1] = [SET_COOKIE];
+/// What an answer was chosen by, of what the client writes. Anything when it was chosen by what we write for each.
+#[must_use]
+pub(super) fn chosen_by(answer: &HeaderMap) -> Vary {
+    match Vary::of_response(answer) {
+        Vary::Fields(fields)
+            if fields
+                .iter()
+                .any(|name| written(name) == Written::PerClient) =>
+        {
+            Vary::Anything
+        }
+        Vary::Fields(mut fields) => {
+            fields.retain(|name| written(name) == Written::ByClient);
+            if fields.is_empty() {
+                Vary::Nothing
+            } else {
+                Vary::Fields(fields)
+            }
+        }
+        other => other,
+    }
+}
+
+/// Dates an answer that is undated (RFC 9110 §6.6.1).
+pub(super) fn set_date(headers: &mut HeaderMap, time: SystemTime) {
+    set(headers, DATE, &httpdate::fmt_http_date(time));
+}
 
 /// Sets a field to text we wrote. Text that is no field value cannot come from a checked site or address; it would be
 /// left out.
 pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);
+    }
+}
+
+/// Adds fields beside those that are there.
+pub(super) fn add(headers: &mut HeaderMap, more: &HeaderMap) {
+    for (name, value) in more {
+        headers.append(name, value.clone());
     }
 }
 
@@ -399,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_304_updates_all_but_what_describes_the_body() {
+    fn a_304_updates_all_but_how_to_read_the_body() {
         let mut stored = headers(&[
             ("content-type", "text/html"),
             ("cache-control", "max-age=1"),
@@ -409,16 +444,16 @@ mod tests {
         ]);
         let answer = headers(&[
             ("content-type", "text/plain"),
+            ("content-encoding", "br"),
             ("cache-control", "max-age=9"),
             ("content-length", "0"),
             ("x-a", "3"),
-            ("set-cookie", "a=b"),
             ("connection", "x-c"),
             ("x-c", "1"),
         ]);
-        freshen(&mut stored, &answer, &COOKIES);
+        freshen(&mut stored, &answer);
         let expected = headers(&[
-            ("content-type", "text/html"),
+            ("content-type", "text/plain"),
             ("x-b", "1"),
             ("cache-control", "max-age=9"),
             ("x-a", "3"),

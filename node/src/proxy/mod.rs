@@ -5,23 +5,29 @@
 //! * [`admit`]: host → site → guard → normalised target ([`key`]); [`headers`]: what ends at this hop.
 //! * [`lookup`]: the stored response, by primary key and [`vary`]; purges and [`marks`] may have taken it away.
 //! * [`reuse`]: fresh, stale or to be asked about ([`freshness`], [`cache_control`]).
-//! * [`answer`]: which way to go; [`fetch`]: asking upstream; [`storable`]: judging what it said;
-//!   [`fill`]: bringing it into the store while readers follow.
+//! * [`answer`]: which way to go; [`bring`]: leading, following or going alone, and [`endings`] where that fails.
+//! * [`fetch`]: asking upstream; [`storable`], [`freshen`]: judging what it said; [`fill`]: bringing it into the store
+//!   while readers follow.
 //! * [`invalidate`]: what writes make unusable.
-//! * [`respond`]: heads and bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
+//! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
 //! * [`finish`]: the last byte; counting it ([`metrics`]) and telling the access log.
 //!
-//! Pure: `key`, `headers`, `cache_control`, `freshness`, `storable`, `vary`, `conditions`, `range`, `reuse`,
-//! `cache_status`, `outcome`. [`meta`] is what the store keeps for us, [`ports`] what we need of the neighbours.
+//! Pure: `key`, `headers`, `cache_control`, `targeted`, `date`, `freshness`, `freshen`, `storable`, `vary`, `conditions`,
+//! `range`, `reuse`, `cache_status`, `outcome`. [`meta`] is what the store keeps for us, [`ports`] what we need of the neighbours.
 
 mod admit;
 mod answer;
+mod body;
+mod bring;
 mod cache_control;
 mod cache_status;
 mod conditions;
+mod date;
+mod endings;
 mod fetch;
 mod fill;
 mod finish;
+mod freshen;
 mod freshness;
 mod headers;
 mod invalidate;
@@ -36,6 +42,7 @@ mod range;
 mod respond;
 mod reuse;
 mod storable;
+mod targeted;
 #[cfg(test)]
 mod tests;
 mod vary;

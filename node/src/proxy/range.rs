@@ -1,14 +1,19 @@
 //! Ranges of a stored or streaming complete object (RFC 9110 §14).
 //!
-//! One range is served. Several in one request are answered with the whole object, as §14.2 allows.
+//! Several ranges in one request are answered in one `multipart/byteranges` (§14.6), in the order in which they were
+//! asked, unless there are many of them, or they overlap: then the whole object is, as §14.2 allows against abuse.
 
 use std::ops::Range;
 use std::time::Duration;
 
-use http::header::{DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use bytes::Bytes;
+use http::header::{DATE, ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, Method, StatusCode};
 
-use super::freshness::date;
+use super::date::date;
+
+/// Ranges that one request may ask for; with more it gets the whole object.
+const RANGES_MAX: usize = 16;
 
 /// What part of an object a request gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub(super) enum Part {
     Whole,
     /// These bytes: never empty, within the object.
     Bytes(Range<u64>),
+    /// Two or more such, none overlapping another.
+    Several(Vec<Range<u64>>),
     /// 416: no byte of it exists.
     Unsatisfiable,
 }
@@ -42,8 +49,30 @@ pub(super) fn part(
     }
     match parse(line.as_bytes()) {
         None => Part::Whole,
-        Some(asked) => asked.within(length_bytes),
+        Some(asked) => choose(&asked, length_bytes),
     }
+}
+
+/// Those of the ranges that exist.
+fn choose(asked: &[Asked], length_bytes: u64) -> Part {
+    let mut ranges: Vec<_> = asked
+        .iter()
+        .map(|asked| asked.within(length_bytes))
+        .filter(|range| !range.is_empty())
+        .collect();
+    match ranges.len() {
+        0 => Part::Unsatisfiable,
+        1 => Part::Bytes(ranges.remove(0)),
+        _ if overlap(&ranges) => Part::Whole,
+        _ => Part::Several(ranges),
+    }
+}
+
+/// Does any byte stand in two of them?
+fn overlap(ranges: &[Range<u64>]) -> bool {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_unstable_by_key(|range| range.start);
+    sorted.windows(2).any(|pair| pair[1].start < pair[0].end)
 }
 
 /// `If-Range` needs a strong match (§13.1.5): an equal strong tag, or the very date, which is strong only when the
@@ -69,6 +98,62 @@ fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
     strong && date(request, IF_RANGE) == Some(modified)
 }
 
+/// `Content-Range` of a part.
+#[must_use]
+pub(super) fn content_range(range: &Range<u64>, length_bytes: u64) -> String {
+    format!("bytes {}-{}/{length_bytes}", range.start, range.end - 1)
+}
+
+/// Several parts of an object in one body (§14.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Multipart {
+    /// What stands before each part, and the part.
+    pub parts: Vec<(Bytes, Range<u64>)>,
+    /// What stands after the last.
+    pub end: Bytes,
+    /// Of all together.
+    pub length_bytes: u64,
+    /// Of the whole.
+    pub content_type: String,
+}
+
+impl Multipart {
+    /// `boundary` must not occur in the object: it is random and long.
+    #[must_use]
+    pub(super) fn new(
+        boundary: &str,
+        content_type: Option<&HeaderValue>,
+        ranges: Vec<Range<u64>>,
+        length_bytes: u64,
+    ) -> Self {
+        let mut all_bytes = 0;
+        let parts = ranges
+            .into_iter()
+            .map(|range| {
+                let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
+                if let Some(content_type) = content_type {
+                    head.extend_from_slice(b"Content-Type: ");
+                    head.extend_from_slice(content_type.as_bytes());
+                    head.extend_from_slice(b"\r\n");
+                }
+                let content_range = content_range(&range, length_bytes);
+                head.extend_from_slice(
+                    format!("Content-Range: {content_range}\r\n\r\n").as_bytes(),
+                );
+                all_bytes += head.len() as u64 + (range.end - range.start);
+                (Bytes::from(head), range)
+            })
+            .collect();
+        let end = Bytes::from(format!("\r\n--{boundary}--\r\n"));
+        Self {
+            parts,
+            length_bytes: all_bytes + end.len() as u64,
+            end,
+            content_type: format!("multipart/byteranges; boundary={boundary}"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     From(u64, Option<u64>),
@@ -76,8 +161,9 @@ enum Asked {
 }
 
 impl Asked {
-    fn within(self, length: u64) -> Part {
-        let range = match self {
+    /// The bytes of an object of this length; empty when there are none.
+    fn within(self, length: u64) -> Range<u64> {
+        match self {
             Self::From(first, last) => {
                 first
                     ..last
@@ -85,22 +171,31 @@ impl Asked {
                         .min(length)
             }
             Self::Last(count) => length.saturating_sub(count)..length,
-        };
-        if range.start >= range.end {
-            Part::Unsatisfiable
-        } else {
-            Part::Bytes(range)
         }
     }
 }
 
-/// One `bytes` range; `None` for other units, several ranges and what does not parse: all are ignored.
-fn parse(line: &[u8]) -> Option<Asked> {
+/// `bytes` ranges, one at least; `None` for other units, too many ranges and what does not parse: all are ignored.
+fn parse(line: &[u8]) -> Option<Vec<Asked>> {
     let equals = line.iter().position(|byte| *byte == b'=')?;
     if !line[..equals].trim_ascii().eq_ignore_ascii_case(b"bytes") {
         return None;
     }
-    let spec = line[equals + 1..].trim_ascii();
+    let mut asked = Vec::new();
+    for spec in line[equals + 1..].split(|byte| *byte == b',') {
+        let spec = spec.trim_ascii();
+        if spec.is_empty() {
+            continue;
+        }
+        if asked.len() == RANGES_MAX {
+            return None;
+        }
+        asked.push(one(spec)?);
+    }
+    (!asked.is_empty()).then_some(asked)
+}
+
+fn one(spec: &[u8]) -> Option<Asked> {
     let dash = spec.iter().position(|byte| *byte == b'-')?;
     let (first, last) = (&spec[..dash], &spec[dash + 1..]);
     match (first.is_empty(), last.is_empty()) {
@@ -166,7 +261,18 @@ mod tests {
             ("bytes=5-2", 10, Part::Whole),
             ("bytes=-", 10, Part::Whole),
             ("bytes=a-b", 10, Part::Whole),
-            ("bytes=0-1,3-4", 10, Part::Whole),
+            ("bytes=0-1,3-4", 10, Part::Several(vec![0..2, 3..5])),
+            ("bytes=8-, ,0-1 , -1", 10, Part::Whole),
+            ("bytes=9-,0-1", 10, Part::Several(vec![9..10, 0..2])),
+            ("bytes=0-1,20-30", 10, Part::Bytes(0..2)),
+            ("bytes=20-,30-40", 10, Part::Unsatisfiable),
+            ("bytes=0-1,x", 10, Part::Whole),
+            (
+                "bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8,9-9,-1,-1,-1,-1,-1,-1,-1",
+                10,
+                Part::Whole,
+            ),
+            ("bytes=,", 10, Part::Whole),
             ("items=0-1", 10, Part::Whole),
             ("bytes", 10, Part::Whole),
         ] {

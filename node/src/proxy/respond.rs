@@ -1,28 +1,33 @@
-//! Response heads and bodies: from a stored entry, from a running fill, from the origin, or our own few words.
+//! Response heads: from a stored entry, from a running fill, from the origin, or our own few words.
 //! The only place of the proxy that knows what status a situation has.
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION,
-    RETRY_AFTER, VIA,
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPIRES, HeaderValue,
+    LOCATION, RETRY_AFTER, VIA,
 };
 use http::{HeaderMap, Method, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::StreamBody;
-use nearside_cache_store::{BodyReader, FillEnd, Follower};
+use nearside_cache_store::Follower;
 
-use super::Proxy;
 use super::admit::{Ask, Turned};
 use super::cache_status;
 use super::conditions::{narrow_to_not_modified, not_modified};
 use super::headers::{self, CACHE_STATUS};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
-use super::outcome::{Own, Passage};
-use super::range::{Part, part};
-use crate::exchange::{Body, BodyError};
+use super::outcome::{Outcome, Own, Passage};
+use super::range::{Multipart, Part, content_range, part};
+use super::{Proxy, body};
+use crate::exchange::Body;
+
+/// What of a body is sent.
+#[derive(Debug)]
+enum Content {
+    Nothing,
+    Bytes(Range<u64>),
+    Parts(Multipart),
+}
 
 impl Proxy {
     /// Answers from a stored entry. `None` when its body turns out to be lost: the request is a miss then.
@@ -33,13 +38,16 @@ impl Proxy {
         passage: &Passage,
     ) -> Option<Response<Body>> {
         let meta = entry.meta();
-        let (mut response, range) = self.head(ask, meta, Some(entry.body_bytes()), passage);
-        let Some(range) = range else {
-            return Some(response);
-        };
-        *response.body_mut() = match entry.body() {
-            Some(pieces) => in_memory(pieces, range),
-            None => from_reader(self.store.read(entry, range).await.ok()?),
+        let (mut response, content) =
+            self.head(ask, meta, (Some(entry.body_bytes()), true), passage);
+        *response.body_mut() = match (content, entry.body()) {
+            (Content::Nothing, _) => Body::Empty,
+            (Content::Bytes(range), Some(pieces)) => body::in_memory(pieces, range),
+            (Content::Bytes(range), None) => {
+                body::from_reader(self.store.read(entry, range).await.ok()?)
+            }
+            (Content::Parts(parts), Some(pieces)) => body::parts_in_memory(pieces, parts),
+            (Content::Parts(parts), None) => body::parts_on_disk(&self.store, entry, parts).await?,
         };
         Some(response)
     }
@@ -53,27 +61,30 @@ impl Proxy {
         passage: &Passage,
     ) -> Response<Body> {
         let length = follower.length();
-        let (mut response, range) = self.head(ask, meta, length, passage);
-        if let Some(range) = range {
+        // Several parts of what is still arriving could be far apart: then the whole object comes sooner.
+        let (mut response, content) = self.head(ask, meta, (length, false), passage);
+        if let Content::Bytes(range) = content {
             follower.skip_to(range.start);
             let to_end = length.is_none_or(|length| range.end == length);
-            *response.body_mut() = from_fill(follower, range.end - range.start, to_end);
+            *response.body_mut() = body::from_fill(follower, range.end - range.start, to_end);
         }
         response
     }
 
-    /// The head of an answer out of `meta`, and which bytes of the body go with it; none when no body does.
+    /// The head of an answer out of `meta`, and what of the body goes with it. Of the body its length is given, where it
+    /// is known, and whether several parts of it may be sent.
     fn head(
         &self,
         ask: &Ask,
         meta: &HttpMeta,
-        length: Option<u64>,
+        (length, in_parts): (Option<u64>, bool),
         passage: &Passage,
-    ) -> (Response<Body>, Option<Range<u64>>) {
+    ) -> (Response<Body>, Content) {
         let mut response = Response::new(Body::Empty);
         let mut fields = meta.head.clone();
-        let age_s = meta.freshness.age_s(ask.now);
-        fields.insert(AGE, HeaderValue::from(age_s));
+        if let Some(age_s) = age(meta, ask, passage) {
+            fields.insert(AGE, HeaderValue::from(age_s));
+        }
         self.sign(&mut fields, passage);
         if not_modified(
             &ask.headers,
@@ -84,39 +95,52 @@ impl Proxy {
             narrow_to_not_modified(&mut fields);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             *response.headers_mut() = fields;
-            return (response, None);
+            return (response, Content::Nothing);
         }
         *response.status_mut() = meta.status;
-        let range = match length {
-            None => Some(0..u64::MAX),
+        let content = match length {
+            None => Content::Bytes(0..u64::MAX),
             Some(length) => {
                 match part(&ask.method, &ask.headers, meta.status, &meta.head, length) {
-                    Part::Whole => {
+                    Part::Several(ranges) if in_parts => {
+                        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                        let boundary = format!("{:032x}", rand::random::<u128>());
+                        let parts =
+                            Multipart::new(&boundary, fields.get(CONTENT_TYPE), ranges, length);
+                        headers::set(&mut fields, CONTENT_TYPE, &parts.content_type);
+                        fields.insert(CONTENT_LENGTH, HeaderValue::from(parts.length_bytes));
+                        Content::Parts(parts)
+                    }
+                    Part::Whole | Part::Several(_) => {
                         if may_have_content(meta.status) {
                             fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
                         }
-                        Some(0..length)
+                        Content::Bytes(0..length)
                     }
                     Part::Bytes(range) => {
                         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                        let text = format!("bytes {}-{}/{length}", range.start, range.end - 1);
-                        headers::set(&mut fields, CONTENT_RANGE, &text);
+                        headers::set(&mut fields, CONTENT_RANGE, &content_range(&range, length));
                         fields.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
-                        Some(range)
+                        Content::Bytes(range)
                     }
                     Part::Unsatisfiable => {
                         *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
                         narrow_to_not_modified(&mut fields);
+                        // What is said of the object's freshness does not hold for this answer.
+                        fields.remove(EXPIRES);
+                        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                         headers::set(&mut fields, CONTENT_RANGE, &format!("bytes */{length}"));
                         fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
-                        None
+                        Content::Nothing
                     }
                 }
             }
         };
         *response.headers_mut() = fields;
-        let sends_body = ask.method != Method::HEAD && may_have_content(meta.status);
-        (response, range.filter(|_| sends_body))
+        if ask.method == Method::HEAD || !may_have_content(meta.status) {
+            return (response, Content::Nothing);
+        }
+        (response, content)
     }
 
     /// Passes an answer on that is for this client only.
@@ -188,6 +212,14 @@ impl Proxy {
     }
 }
 
+/// What `Age` says. It says that the origin has not made or validated the answer for this request (RFC 9111 §5.1), so an
+/// answer that it has just given goes without, unless it came by way of another cache.
+fn age(meta: &HttpMeta, ask: &Ask, passage: &Passage) -> Option<u64> {
+    let given = matches!(passage.outcome, Outcome::Miss | Outcome::Revalidated);
+    let age_s = meta.freshness.age_s(ask.now);
+    (age_s > 0 || !given || passage.collapsed).then_some(age_s)
+}
+
 fn status_of(own: Own) -> StatusCode {
     match own {
         Own::BadRequest => StatusCode::BAD_REQUEST,
@@ -204,75 +236,4 @@ fn status_of(own: Own) -> StatusCode {
 /// RFC 9110 §6.4.1: these have none, whatever is stored.
 fn may_have_content(status: StatusCode) -> bool {
     !matches!(status.as_u16(), 204 | 304)
-}
-
-/// A range of pieces in memory: references are counted, bytes are not copied.
-fn in_memory(pieces: &[Bytes], range: Range<u64>) -> Body {
-    let (mut parts, mut begin) = (Vec::with_capacity(pieces.len()), 0_u64);
-    for piece in pieces {
-        let end = begin + piece.len() as u64;
-        let (from, to) = (range.start.max(begin), range.end.min(end));
-        if from < to {
-            // Both are within the piece, whose length is a usize.
-            parts.push(piece.slice((from - begin) as usize..(to - begin) as usize));
-        }
-        begin = end;
-    }
-    match parts.len() {
-        1 => parts.remove(0).into(),
-        _ => Body::pieces(parts),
-    }
-}
-
-/// A body from disk.
-fn from_reader(reader: BodyReader) -> Body {
-    Body::stream(StreamBody::new(futures_util::stream::unfold(
-        Some(reader),
-        |reader| async move {
-            let mut reader = reader?;
-            match reader.next().await? {
-                Ok(piece) => Some((Ok(Frame::data(piece)), Some(reader))),
-                Err(error) => Some((Err(BodyError::Store(error.to_string())), None)),
-            }
-        },
-    )))
-}
-
-/// The next `left` bytes of a fill.
-///
-/// Where they reach to the body's end, the last piece is held back until the fill has ended well: so a client never
-/// takes for complete what the origin broke off, and whoever has read it all finds it stored.
-fn from_fill(follower: Follower<HttpMeta>, left: u64, to_end: bool) -> Body {
-    Body::stream(StreamBody::new(futures_util::stream::unfold(
-        Some((follower, left)),
-        move |state| async move {
-            let (mut follower, left) = state?;
-            if left == 0 && !to_end {
-                return None;
-            }
-            match follower.next().await? {
-                Ok(mut piece) => {
-                    if let Ok(left) = usize::try_from(left) {
-                        piece.truncate(left);
-                    }
-                    let left = left - piece.len() as u64;
-                    if left == 0
-                        && to_end
-                        && let Some(Err(end)) = follower.next().await
-                    {
-                        return Some((Err(broken(end)), None));
-                    }
-                    Some((Ok(Frame::data(piece)), Some((follower, left))))
-                }
-                Err(end) => Some((Err(broken(end)), None)),
-            }
-        },
-    )))
-}
-
-fn broken(end: FillEnd) -> BodyError {
-    match end {
-        FillEnd::Failed(reason) => BodyError::Upstream(reason.to_string()),
-        FillEnd::Declined => BodyError::Upstream("declined".to_owned()),
-    }
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::cache_control::{CacheControl, Scope};
 use super::conditions::has_validator;
 use super::freshness::{Lifetime, Source, heuristic_status};
-use super::headers::{COOKIES, Written, written};
+use super::headers::chosen_by;
 use super::outcome::Refusal;
 use super::vary::Vary;
 use crate::config::site::SetCookie;
@@ -39,6 +39,8 @@ pub(super) struct Exchange<'a> {
 pub(super) struct Storable {
     /// Fields that are left out of what is stored.
     pub excluded: Vec<HeaderName>,
+    /// Those of them that the client who asked gets nevertheless.
+    pub personal: Vec<HeaderName>,
     /// What chooses between variants.
     pub vary: Vec<HeaderName>,
 }
@@ -70,37 +72,23 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
     if directives.private == Scope::Whole {
         return Err(Refusal::Private);
     }
-    let shared = directives.public || directives.s_maxage.is_some();
-    if exchange.request.contains_key(AUTHORIZATION) && !shared && !directives.must_revalidate {
+    if exchange.request.contains_key(AUTHORIZATION) && !directives.allows_credentials() {
         return Err(Refusal::Authorization);
     }
-    let mut excluded = Vec::new();
-    for scope in [&directives.private, &directives.no_cache] {
-        if let Scope::Fields(names) = scope {
-            excluded.extend(names.iter().cloned());
+    let personal = directives.narrowed();
+    let mut excluded = personal.clone();
+    if answer.contains_key(SET_COOKIE)
+        && !excluded.contains(&SET_COOKIE)
+        && !directives.lets_cookies_in(exchange.set_cookie)
+    {
+        if exchange.set_cookie != SetCookie::Strip {
+            return Err(Refusal::SetCookie);
         }
+        excluded.push(SET_COOKIE);
     }
-    if answer.contains_key(SET_COOKIE) && !excluded.contains(&SET_COOKIE) {
-        match exchange.set_cookie {
-            SetCookie::Standard => {}
-            SetCookie::Explicit if shared => {}
-            SetCookie::Strip => excluded.extend(COOKIES),
-            SetCookie::Explicit | SetCookie::Bypass => return Err(Refusal::SetCookie),
-        }
-    }
-    let vary = match Vary::of_response(answer) {
+    let vary = match chosen_by(answer) {
         Vary::Nothing => Vec::new(),
-        Vary::Fields(fields)
-            if fields
-                .iter()
-                .any(|name| written(name) == Written::PerClient) =>
-        {
-            return Err(Refusal::VaryAnything);
-        }
-        Vary::Fields(mut fields) => {
-            fields.retain(|name| written(name) == Written::ByClient);
-            fields
-        }
+        Vary::Fields(fields) => fields,
         Vary::Anything => return Err(Refusal::VaryAnything),
     };
     let may = exchange.lifetime.is_explicit()
@@ -122,7 +110,11 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
             _ => Refusal::Expired,
         });
     }
-    Ok(Storable { excluded, vary })
+    Ok(Storable {
+        excluded,
+        personal,
+        vary,
+    })
 }
 
 /// Statuses whose meaning for caching this cache implements (RFC 9110 §15).

@@ -162,6 +162,9 @@ where
     let (sender, connection) = http1::Builder::new()
         .max_headers(RESPONSE_FIELDS_MAX)
         .max_header_size(RESPONSE_HEAD_BYTES_MAX)
+        // A proxy mends both on the way, or refuses the answer (RFC 9112 §5.1, §5.2).
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| UpstreamErrorKind::Connect)?;

@@ -2,8 +2,10 @@
 
 mod caching;
 mod fills;
+mod messages;
 mod passing;
 mod stale;
+mod standards;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -154,9 +156,14 @@ impl Bed {
     /// `settings` is TOML that follows the site's name, host and origin.
     async fn with(settings: &str, script: Script) -> Self {
         let origin = Origin::start(script).await;
+        let address = origin.address;
+        Self::before(settings, address, origin)
+    }
+
+    /// The site's origin is at `address`; `origin` is that of another site.
+    fn before(settings: &str, address: SocketAddr, origin: Origin) -> Self {
         let text = format!(
-            "name = \"shop\"\nhosts = [\"shop.example\"]\n[[origin]]\nurl = \"http://{}\"\n{settings}",
-            origin.address
+            "name = \"shop\"\nhosts = [\"shop.example\"]\n[[origin]]\nurl = \"http://{address}\"\n{settings}",
         );
         let other = format!(
             "name = \"other\"\nhosts = [\"other.example\"]\n[[origin]]\nurl = \"http://{}\"\n",
