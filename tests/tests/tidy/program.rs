@@ -75,12 +75,8 @@ fn subcommands(help: &str) -> Vec<String> {
 /// Compares a page with what the program says; with `UPDATE_REFERENCE` set it writes the page first.
 fn same(path: &str, print: impl FnOnce() -> String) -> Vec<String> {
     let file = root().join(path);
-    let update = std::env::var_os("UPDATE_REFERENCE").is_some();
-    if !file.exists() && !update {
-        return Vec::new();
-    }
     let printed = print();
-    if update {
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
         let folder = file.parent().expect("a page stands in a folder");
         std::fs::create_dir_all(folder).expect("the docs folder can be made");
         std::fs::write(&file, &printed).expect("the page can be written");
