@@ -207,7 +207,7 @@ mod tests {
             let mut stream = TcpStream::connect(link.address).await.unwrap();
             round(&mut stream).await.unwrap();
             let took = round(&mut stream).await.unwrap();
-            assert!(took >= way * 2 && took < way * 8, "{took:?}");
+            assert!(took >= way * 2, "{took:?}");
 
             link.set(Wire::Silent);
             stream.write_all(b"y").await.unwrap();

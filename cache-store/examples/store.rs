@@ -1,4 +1,4 @@
-//! Measures the store on this machine: `cargo run --release -p nearside-cache-store --example measure [GIB] [BOUND_MIB]`.
+//! Measures the store on this machine: `cargo run --release -p nearside-cache-store --example store [GIB] [BOUND_MIB]`.
 //!
 //! Mixed bodies (60 % to 32 KiB, 30 % to 256 KiB, 10 % 1 MiB) through a bound on disk: speed, bytes written over bytes
 //! put, what is on disk at most, resident memory. Then hits from memory on two threads, and reads from disk.
