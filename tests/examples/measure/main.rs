@@ -1,10 +1,11 @@
 //! The numbers that the scenarios only bound: how long a purge takes to be applied everywhere, and how long a cluster
-//! is without a leader or names a dead node.
+//! is without a leader or names a dead node, and what clients see while nodes are killed without end.
 //!
-//! `cargo run --release -p nearside-tests --example measure -- purge|failover [TRIES]`. Ends with 1 when a bar was not
+//! `cargo run --release -p nearside-tests --example measure -- purge|failover|crash [TRIES]`. Ends with 1 when a bar was not
 //! held.
 #![expect(clippy::print_stdout, reason = "a measurement is for reading")]
 
+mod crash;
 mod failover;
 mod purge;
 mod table;
@@ -20,8 +21,9 @@ fn main() -> std::process::ExitCode {
     let held = match arguments.first().map(String::as_str) {
         Some("purge") => nearside_tests::run(purge::measure(tries(50))),
         Some("failover") => nearside_tests::run(failover::measure(tries(20))),
+        Some("crash") => nearside_tests::run(crash::measure(tries(40))),
         _ => {
-            println!("measure purge|failover [TRIES]");
+            println!("measure purge|failover|crash [TRIES]");
             false
         }
     };
