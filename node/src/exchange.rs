@@ -2,6 +2,8 @@
 //! flowing either way. `listen` turns sockets into these, `proxy` decides, `upstream` answers misses; none of the
 //! three names the others' libraries.
 
+mod interim;
+
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+
+pub use interim::{Interim, InterimLine, InterimTicket, OnInterim};
 
 /// Who sent a request, as far as the connection says it.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ pub struct Client {
     pub tls: bool,
     /// The name the client asked for in TLS (SNI), lower case.
     pub server_name: Option<Arc<str>>,
+    /// Takes interim responses; none where the protocol's server cannot send them (HTTP/2).
+    pub interim: Option<Arc<InterimLine>>,
 }
 
 /// Why a body ended before its end.

@@ -1,5 +1,6 @@
 //! One connection, from accept to close.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -18,10 +19,11 @@ use tokio::net::TcpStream;
 use super::address::trusted;
 use super::guard::{HeadGuard, WriteGuard};
 use super::head::HeadScan;
+use super::interim::Outbox;
 use super::pulse::{Cut, Patience, Pulse};
 use super::serve::Core;
-use super::service::{Line, Reply, answer};
-use crate::exchange::{Client, Handle};
+use super::service::{Http1, Line, Reply, answer};
+use crate::exchange::{Client, Handle, InterimLine};
 
 /// How long a connection may take to say goodbye after it was idle for too long.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -58,6 +60,7 @@ pub(super) async fn plain<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, socke
         local,
         tls: false,
         server_name: None,
+        interim: None,
     };
     let stream = WriteGuard::new(stream, Rc::clone(&pulse));
     http1(&core, stream, client, pulse).await;
@@ -93,6 +96,7 @@ pub(super) async fn tls<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, socket:
         server_name: session
             .server_name()
             .map(|name| name.to_ascii_lowercase().into()),
+        interim: None,
     };
     if h2 {
         http2(&core, stream, client, pulse).await;
@@ -116,14 +120,14 @@ fn line<H: Handle>(
     core: &Rc<Core<H>>,
     client: Client,
     pulse: Rc<Pulse>,
-    scan: Option<Rc<HeadScan>>,
+    http1: Option<Http1>,
 ) -> Rc<Line<H>> {
     let behind = trusted(&core.trusted_proxies, client.address);
     Rc::new(Line {
         handler: Arc::clone(&core.handler),
         client: Arc::new(client),
         pulse,
-        scan,
+        http1,
         proxies: behind.then(|| Rc::clone(&core.trusted_proxies)),
         limits: Rc::clone(&core.limits),
         metrics: Arc::clone(&core.metrics),
@@ -134,9 +138,24 @@ async fn http1<H: Handle, S>(core: &Rc<Core<H>>, stream: S, client: Client, puls
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let scan = Rc::new(HeadScan::default());
-    let stream = HeadGuard::new(stream, Rc::clone(&pulse), Rc::clone(&scan));
-    let line = line(core, client, Rc::clone(&pulse), Some(scan));
+    let (scan, outbox) = (Rc::<HeadScan>::default(), Rc::<Outbox>::default());
+    let stream = HeadGuard::new(
+        stream,
+        Rc::clone(&pulse),
+        Rc::clone(&scan),
+        Rc::clone(&outbox),
+    );
+    let (interim, interims) = InterimLine::new();
+    let client = Client {
+        interim: Some(interim),
+        ..client
+    };
+    let http1 = Http1 {
+        scan,
+        outbox,
+        interims: RefCell::new(interims),
+    };
+    let line = line(core, client, Rc::clone(&pulse), Some(http1));
     let service = service_fn(move |request| answer(Rc::clone(&line), request));
     let mut builder = http1::Builder::new();
     builder

@@ -6,11 +6,12 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::HeadScan;
+use super::interim::Outbox;
 use super::pulse::Pulse;
 
 /// Watches what the socket takes.
@@ -76,17 +77,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteGuard<S> {
     }
 }
 
-/// Notices where an HTTP/1 head begins, and looks at its framing fields as they pass.
+/// Notices where an HTTP/1 head begins, and looks at its framing fields as they pass. The other way, puts interim
+/// responses before final ones.
 #[derive(Debug)]
 pub(super) struct HeadGuard<S> {
     inner: S,
     pulse: Rc<Pulse>,
     scan: Rc<HeadScan>,
+    outbox: Rc<Outbox>,
 }
 
 impl<S> HeadGuard<S> {
-    pub(super) fn new(inner: S, pulse: Rc<Pulse>, scan: Rc<HeadScan>) -> Self {
-        Self { inner, pulse, scan }
+    pub(super) fn new(inner: S, pulse: Rc<Pulse>, scan: Rc<HeadScan>, outbox: Rc<Outbox>) -> Self {
+        Self {
+            inner,
+            pulse,
+            scan,
+            outbox,
+        }
     }
 }
 
@@ -118,11 +126,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let this = &mut *self;
+        ready!(this.outbox.poll_send(&mut this.inner, cx))?;
+        this.outbox.writes();
+        Pin::new(&mut this.inner).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let this = &mut *self;
+        ready!(this.outbox.poll_send(&mut this.inner, cx))?;
+        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
+        this.outbox.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -134,7 +149,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let this = &mut *self;
+        ready!(this.outbox.poll_send(&mut this.inner, cx))?;
+        this.outbox.writes();
+        Pin::new(&mut this.inner).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -19,6 +19,7 @@ mod certificates;
 mod connection;
 mod guard;
 mod head;
+mod interim;
 mod metrics;
 mod pulse;
 mod serve;

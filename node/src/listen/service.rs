@@ -1,7 +1,9 @@
 //! One request: from hyper's hands to the handler's and back.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,26 +14,34 @@ use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use ipnet::IpNet;
+use tokio::sync::mpsc;
 
 use super::address::behind_proxies;
 use super::body::ClientBody;
 use super::head::{Chunked, HeadScan, Refusal, settle};
+use super::interim::{Outbox, poll_collect};
 use super::metrics::ListenMetrics;
 use super::pulse::Pulse;
 use crate::config::settings::Limits;
-use crate::exchange::{Body, BodyError, Client, Handle};
+use crate::exchange::{Body, BodyError, Client, Handle, Interim};
 
 /// What requests of one connection share.
 pub(super) struct Line<H> {
     pub(super) handler: Arc<H>,
     pub(super) client: Arc<Client>,
     pub(super) pulse: Rc<Pulse>,
-    /// HTTP/1 only.
-    pub(super) scan: Option<Rc<HeadScan>>,
+    pub(super) http1: Option<Http1>,
     /// Set when the socket's peer is a trusted proxy: its word about the client is believed.
     pub(super) proxies: Option<Rc<[IpNet]>>,
     pub(super) limits: Rc<Limits>,
     pub(super) metrics: Arc<ListenMetrics>,
+}
+
+/// What an HTTP/1 connection has besides.
+pub(super) struct Http1 {
+    pub(super) scan: Rc<HeadScan>,
+    pub(super) outbox: Rc<Outbox>,
+    pub(super) interims: RefCell<mpsc::Receiver<Interim>>,
 }
 
 /// Answers one request of a connection.
@@ -41,8 +51,8 @@ pub(super) async fn answer<H: Handle>(
 ) -> Result<Response<Reply>, Infallible> {
     let mut ticket = Ticket::new(Rc::clone(&line.pulse), request.version() == Version::HTTP_2);
     let mut close = false;
-    let framing = match &line.scan {
-        Some(scan) if request.headers().contains_key(TRANSFER_ENCODING) => scan.chunked(),
+    let framing = match &line.http1 {
+        Some(http1) if request.headers().contains_key(TRANSFER_ENCODING) => http1.scan.chunked(),
         _ => Chunked::Fine,
     };
     let settled = match framing {
@@ -85,7 +95,18 @@ pub(super) async fn answer<H: Handle>(
             ))
         }
     });
-    let mut response = Arc::clone(&line.handler).handle(client, request).await;
+    let handling = Arc::clone(&line.handler).handle(client, request);
+    let mut response = match (&line.http1, &line.client.interim) {
+        (Some(http1), Some(interim)) if version == Version::HTTP_11 => {
+            with_interims(http1, interim.begin(), handling).await
+        }
+        // An older client knows none (RFC 9110 §15.2).
+        (_, Some(interim)) => {
+            interim.begin();
+            handling.await
+        }
+        (_, None) => handling.await,
+    };
     // What the origin spoke is no word for this hop (RFC 9110 §2.5); for an older client hyper says 1.0 by itself.
     *response.version_mut() = Version::HTTP_11;
     if close && version < Version::HTTP_2 {
@@ -95,6 +116,27 @@ pub(super) async fn answer<H: Handle>(
     }
     ticket.whole = head_only || response.body().is_end_stream();
     Ok(response.map(|body| Reply { body, ticket }))
+}
+
+/// Sends interim responses while the final one is being made.
+async fn with_interims(
+    http1: &Http1,
+    exchange: u64,
+    handling: impl Future<Output = Response<Body>>,
+) -> Response<Body> {
+    let mut handling = pin!(handling);
+    let mut waited = false;
+    poll_fn(|cx| {
+        let polled = handling.as_mut().poll(cx);
+        // What is answered at once has asked no origin.
+        if polled.is_pending() || waited {
+            waited = true;
+            let interims = &mut *http1.interims.borrow_mut();
+            poll_collect(interims, exchange, &http1.outbox, cx);
+        }
+        polled
+    })
+    .await
 }
 
 fn refuse(refusal: Refusal, version: Version, ticket: Ticket) -> Response<Reply> {

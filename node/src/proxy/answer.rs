@@ -13,7 +13,7 @@ use super::fill::Place;
 use super::lookup::{Found, Stored};
 use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
 use super::reuse::{Because, Circumstances, Reuse};
-use crate::exchange::Body;
+use crate::exchange::{Body, InterimLine};
 use crate::view::PurgeVerdict;
 
 /// How often a request looks again because what it waited for ended without being of use to it. After that it goes
@@ -40,6 +40,7 @@ impl Errand<'_> {
             stored: self.stored.as_ref().map(|(entry, _)| Arc::clone(entry)),
             fill_index: self.fill_index,
             keeps_conditions,
+            interim: self.ask.client.interim.as_ref().map(InterimLine::ticket),
             covered: self.stored.as_ref().is_some_and(|(entry, purge)| {
                 let freshness = &entry.meta().freshness;
                 freshness.stale_if_error(circumstances(self.ask, entry, *purge))

@@ -9,7 +9,7 @@ use nearside_cache_store::{Fill, FillEnd, Follower};
 
 use super::admit::{Ask, Turned};
 use super::answer::{Answered, Errand};
-use super::fetch::{Fetched, Job, fetch, towards_origin};
+use super::fetch::{Fetched, Job, fetch, on_interim, towards_origin};
 use super::fill::{Led, Place};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
@@ -241,6 +241,8 @@ impl Proxy {
                 fill_index,
             };
             let job = Job {
+                // Its client has been answered.
+                interim: None,
                 // An error is no news for readers that are served stale for now.
                 covered: true,
                 ..errand.job(false)
@@ -272,7 +274,12 @@ impl Proxy {
         } else {
             body
         };
-        let request = towards_origin(ask, &self.node, &self.cdn_id, body);
+        let mut request = towards_origin(ask, &self.node, &self.cdn_id, body);
+        if let Some(interim) = &ask.client.interim {
+            request
+                .extensions_mut()
+                .insert(on_interim(interim.ticket()));
+        }
         match self.upstream.fetch(&ask.site, request).await {
             Ok(answer) => {
                 let status = answer.response.status();

@@ -22,7 +22,7 @@ use super::ports::{Answer, Unanswered, Upstream};
 use super::reuse::is_broken;
 use super::storable::{Exchange, storable, ttl_applies};
 use super::vary;
-use crate::exchange::Body;
+use crate::exchange::{Body, InterimTicket, OnInterim};
 
 /// One question for upstream.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub(super) fill_index: u64,
     /// The client's own conditions and ranges stay in the question: its answer is for this client first.
     pub(super) keeps_conditions: bool,
+    /// Where interim responses go.
+    pub(super) interim: Option<InterimTicket>,
     /// What is stored may answer for an origin that is broken.
     pub(super) covered: bool,
 }
@@ -99,6 +101,19 @@ pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str, body: Body) ->
     request
 }
 
+/// Passes interim responses on to the client who waits, without what ends at this hop. Expectations are ours to meet
+/// (100), and protocols are not switched (101).
+pub(super) fn on_interim(ticket: InterimTicket) -> OnInterim {
+    OnInterim(Arc::new(move |status, fields| {
+        if status.is_informational() && status > StatusCode::SWITCHING_PROTOCOLS {
+            let mut fields = fields.clone();
+            headers::towards_client(&mut fields);
+            fields.remove(CONTENT_LENGTH);
+            ticket.tell(status, fields);
+        }
+    }))
+}
+
 /// Asks, and judges. A 304 that speaks of something else than what is stored tells nothing, and the question is asked
 /// again without a condition.
 pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job: &Job) -> Fetched {
@@ -116,6 +131,9 @@ pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job
             None if job.keeps_conditions => {}
             Some(_) if job.ask.method == Method::HEAD => {}
             _ => conditions::remove(request.headers_mut()),
+        }
+        if let Some(ticket) = &job.interim {
+            request.extensions_mut().insert(on_interim(ticket.clone()));
         }
         let request_time = SystemTime::now();
         let answer = match upstream.fetch(&job.ask.site, request).await {

@@ -330,6 +330,7 @@ mod tests {
             local: "127.0.0.1:8080".parse().unwrap(),
             tls: true,
             server_name: None,
+            interim: None,
         }
     }
 

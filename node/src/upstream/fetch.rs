@@ -25,7 +25,7 @@ use super::pool::{Idle, Lanes, Wanted};
 use super::select::{Choice, Here, choose};
 use super::table::{OriginState, SiteOrigins, Table};
 use crate::config::site::{HostHeader, Origin, Site};
-use crate::exchange::Body;
+use crate::exchange::{Body, OnInterim};
 use crate::view::{View, Views};
 
 /// Origins asked for one request, at most.
@@ -364,8 +364,15 @@ fn prepare(request: Request<Body>) -> (Request<Outgoing>, Option<Arc<Progress>>)
             .headers
             .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
+    let on_interim = parts.extensions.remove::<OnInterim>();
     let (body, progress) = Outgoing::new(body);
-    (Request::from_parts(parts, body), progress)
+    let mut request = Request::from_parts(parts, body);
+    if let Some(OnInterim(tell)) = on_interim {
+        hyper::ext::on_informational(&mut request, move |interim| {
+            tell(interim.status(), interim.headers());
+        });
+    }
+    (request, progress)
 }
 
 /// The same request once more, where its content is still here.
@@ -375,6 +382,7 @@ fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
     Some(copy)
 }
 

@@ -326,3 +326,48 @@ async fn a_trusted_proxy_says_who_the_client_is_and_others_do_not() {
         rig.stop().await;
     }
 }
+
+#[tokio::test]
+async fn interim_responses_come_before_their_final_one() {
+    let rig = Rig::new(Limits::default());
+    let mut wire = rig.connect().await;
+    for _ in 0..2 {
+        wire.send("GET /early HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+        let mut first = vec![0; interim.len()];
+        wire.0.read_exact(&mut first).await.unwrap();
+        assert_eq!(String::from_utf8(first).unwrap(), interim);
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n";
+        let mut second = vec![0; interim.len()];
+        wire.0.read_exact(&mut second).await.unwrap();
+        assert_eq!(String::from_utf8(second).unwrap(), interim);
+        let response = wire.response().await;
+        assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+        // What comes late does not get into the next exchange.
+        wire.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let response = wire.response().await;
+        assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+    }
+    // One who knows none gets none.
+    let mut wire = rig.connect().await;
+    wire.send("GET /early HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    let response = wire.response().await;
+    assert!(response.starts_with("HTTP/1.0 200 OK"), "{response}");
+    // Pipelined, they may be dropped, but nothing is mixed up.
+    let mut wire = rig.connect().await;
+    wire.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\nGET /early HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let mut all = Vec::new();
+    wire.0.read_to_end(&mut all).await.unwrap();
+    let body = all
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap()
+        + 4;
+    let rest = &all[body + BIG_PIECES * 16 * 1024..];
+    let rest = String::from_utf8(rest.to_vec()).unwrap();
+    assert!(
+        rest.starts_with("HTTP/1.1 ") && rest.ends_with("early"),
+        "{rest}"
+    );
+    rig.stop().await;
+}

@@ -131,10 +131,10 @@ async fn malformed_requests_are_refused() {
     for n in 0..20 {
         let name = http::HeaderName::from_bytes(format!("x-{n}").as_bytes()).unwrap();
         many.headers_mut()
-            .insert(name, http::HeaderValue::from_static("y"));
+            .insert(name, HeaderValue::from_static("y"));
     }
     let mut other_host = get("/x");
-    let host = http::HeaderValue::from_static("other.example");
+    let host = HeaderValue::from_static("other.example");
     other_host.headers_mut().insert(http::header::HOST, host);
     for (request, status) in [(many, 431), (other_host, 400), (get("/x"), 200)] {
         let response = sender.send_request(request).await.unwrap();

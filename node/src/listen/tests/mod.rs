@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,7 +22,7 @@ use crate::config::settings::Limits;
 use crate::exchange::{Body, BodyError, Client, Handle};
 
 /// Answers by path: `/echo` the content, `/who` the client's address, `/host` the Host, `/big` many pieces, `/wait`
-/// after a while, anything else `ok`.
+/// after a while, `/early` after two interim responses, anything else `ok`.
 pub(super) struct Echo;
 
 pub(super) const BIG_PIECES: usize = 2048;
@@ -59,6 +59,23 @@ impl Handle for Echo {
             "/wait" => {
                 tokio::time::sleep(WAIT).await;
                 Response::new(Body::from("waited"))
+            }
+            "/early" => {
+                if let Some(line) = &client.interim {
+                    let late = line.ticket();
+                    let mut fields = HeaderMap::new();
+                    fields.insert("link", HeaderValue::from_static("</a>"));
+                    late.tell(StatusCode::EARLY_HINTS, fields.clone());
+                    tokio::time::sleep(WAIT / 10).await;
+                    late.tell(StatusCode::PROCESSING, HeaderMap::new());
+                    // One that comes after the final response is for nobody.
+                    drop(tokio::spawn(async move {
+                        tokio::time::sleep(WAIT / 10).await;
+                        late.tell(StatusCode::EARLY_HINTS, fields);
+                    }));
+                    tokio::task::yield_now().await;
+                }
+                Response::new(Body::from("early"))
             }
             _ => Response::new(Body::from("ok")),
         }

@@ -117,3 +117,37 @@ async fn a_length_beside_204_is_that_of_no_body() {
     }
     assert_eq!(*asked.lock(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interim_responses_are_forwarded() {
+    let (bed, _) = says(
+        b"HTTP/1.1 100 Continue\r\n\r\n\
+          HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x-a\r\nX-A: 1\r\n\r\n\
+          HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nhello",
+    )
+    .await;
+    let (line, mut interims) = crate::exchange::InterimLine::new();
+    let with_line = || Client {
+        interim: Some(Arc::clone(&line)),
+        ..client()
+    };
+    for target in ["/a", "/a", "/b"] {
+        let exchange = line.begin();
+        let got = collect(bed.open_as(with_line(), get(target, &[])).await).await;
+        assert_eq!(got.text(), "hello");
+        if got.cache_status().contains("hit") {
+            assert!(interims.try_recv().is_err());
+            continue;
+        }
+        let interim = interims.try_recv().unwrap();
+        assert_eq!(
+            (interim.exchange, interim.status),
+            (exchange, StatusCode::EARLY_HINTS)
+        );
+        assert_eq!(
+            (interim.headers.len(), &interim.headers["link"]),
+            (1, &HeaderValue::from_static("</a>"))
+        );
+        assert!(interims.try_recv().is_err());
+    }
+}

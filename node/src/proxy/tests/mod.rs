@@ -278,6 +278,7 @@ fn client() -> Client {
         local: "127.0.0.1:80".parse().unwrap(),
         tls: false,
         server_name: None,
+        interim: None,
     }
 }
 
