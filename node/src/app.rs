@@ -8,6 +8,8 @@
 //! `serve` is the same node with a site of its own: a cluster of one that listens for nobody, so that purges, status
 //! and metrics work there as everywhere.
 
+mod chronicle;
+mod facts;
 mod ground;
 mod plane;
 mod samples;
@@ -19,7 +21,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nearside_cluster::{Change, Cluster, JoinError, NewDocument};
-use tokio_util::sync::CancellationToken;
 
 use crate::admin::Phase;
 use crate::config::settings::Settings;
@@ -42,19 +43,30 @@ pub async fn serve(settings: Settings, site: Site) -> anyhow::Result<()> {
     let mut signals = Signals::listen();
     let site = Arc::new(site);
     let ground = Ground::lay(settings, Some(Arc::clone(&site))).await?;
-    if !ground.is_member() {
-        ground
-            .cluster
-            .init()
-            .await
-            .context("cannot set up the data folder")?;
-    }
-    own_site(&ground.cluster, &site).await?;
-    let plane = Plane::start(&ground).await?;
+    let plane = match alone(&ground, &site).await {
+        Ok(plane) => plane,
+        Err(error) => return given_up(ground, error).await,
+    };
     signals.until_stop(|| plane.reload(&ground.settings)).await;
     // Nobody is told: a lone node has no neighbour that could take its clients.
     stop(ground, plane, Duration::ZERO, signals).await;
     Ok(())
+}
+
+/// A cluster of one, its site, and its data plane.
+async fn alone(ground: &Ground, site: &Site) -> anyhow::Result<Plane> {
+    if !ground.is_member() {
+        let made = ground.cluster.init().await;
+        made.context("cannot set up the data folder")?;
+    }
+    own_site(&ground.cluster, site).await?;
+    Plane::start(ground).await
+}
+
+/// Closes in order what runs already, so that the way out is clean, and passes on why.
+async fn given_up(ground: Ground, error: anyhow::Error) -> anyhow::Result<()> {
+    ground.stop().await;
+    Err(error)
 }
 
 /// The document that stands for the command line's site, so that purges find it.
@@ -88,27 +100,48 @@ async fn own_site(cluster: &Cluster, site: &Site) -> anyhow::Result<()> {
 pub async fn node(settings: Settings, file: PathBuf, token: Option<String>) -> anyhow::Result<()> {
     let mut signals = Signals::listen();
     let ground = Ground::lay(settings, None).await?;
-    let stopped = CancellationToken::new();
-    let membership = async {
-        match &token {
-            Some(token) if !ground.is_member() => join(&ground.cluster, token).await?,
-            _ => {}
-        }
-        ground.member().await;
-        anyhow::Ok(())
+    let belongs = tokio::select! {
+        joined = membership(&ground, token.as_deref()) => joined.map(|()| true),
+        () = signals.until_stop(|| tracing::info!("nothing to reload yet")) => Ok(false),
     };
-    tokio::select! {
-        joined = membership => joined?,
-        () = signals.until_stop(|| tracing::info!("nothing to reload yet")) => stopped.cancel(),
-    }
-    if stopped.is_cancelled() {
-        ground.stop().await;
-        return Ok(());
-    }
-    let plane = Plane::start(&ground).await?;
+    let plane = match belongs {
+        Ok(true) => Plane::start(&ground).await,
+        Ok(false) => {
+            ground.stop().await;
+            return Ok(());
+        }
+        Err(error) => Err(error),
+    };
+    let plane = match plane {
+        Ok(plane) => plane,
+        Err(error) => return given_up(ground, error).await,
+    };
     signals.until_stop(|| reload(&file, &ground, &plane)).await;
     let lifetime = plane.answer_lifetime();
     stop(ground, plane, lifetime, signals).await;
+    Ok(())
+}
+
+/// Waits until this node belongs to a cluster: it did before, its token lets it in, or somebody makes one of it. Who
+/// asks it for a site meanwhile is turned away.
+async fn membership(ground: &Ground, token: Option<&str>) -> anyhow::Result<()> {
+    let antechamber = if ground.is_member() {
+        None
+    } else {
+        tracing::info!(
+            token = token.is_some(),
+            "belongs to no cluster yet: waits for a token's way in, or for `nearside cluster init`"
+        );
+        let antechamber = ground.antechamber();
+        Some(antechamber.context("cannot turn clients away")?)
+    };
+    if let Some(token) = token.filter(|_| !ground.is_member()) {
+        join(&ground.cluster, token).await?;
+    }
+    ground.member().await;
+    if let Some(antechamber) = antechamber {
+        antechamber.close().await;
+    }
     Ok(())
 }
 
@@ -163,6 +196,10 @@ async fn stop(ground: Ground, plane: Plane, answers_live: Duration, mut signals:
     };
     tokio::select! {
         () = drained => tracing::info!("stopped"),
-        () = signals.stop_again() => tracing::warn!("stopped at once by a second signal"),
+        () = signals.stop_again() => {
+            tracing::warn!("stopped at once by a second signal");
+            // Threads are in the middle of their work; there is no orderly way through it, and none is promised.
+            std::process::exit(0);
+        }
     }
 }

@@ -114,8 +114,8 @@ struct Wishes {
 impl Runtime<Run> for Wishes {
     fn notify(&mut self, notification: Notification<'_, Run>) {
         match notification {
-            Notification::MemberUp(run) => tracing::info!(node = run.id.0, "a member is up"),
-            Notification::MemberDown(run) => tracing::warn!(node = run.id.0, "a member is down"),
+            Notification::MemberUp(run) => tracing::debug!(node = run.id.0, "heard of as up"),
+            Notification::MemberDown(run) => tracing::debug!(node = run.id.0, "heard of as down"),
             Notification::Rejoin(run) => {
                 tracing::info!(generation = run.generation, "was believed down; rejoined");
             }

@@ -26,7 +26,7 @@ impl RaftNode {
         let Some(change) = next_change(&self.metrics(), state, liveness) else {
             return false;
         };
-        tracing::info!(?change, "changing raft's membership");
+        tracing::debug!(?change, "changing raft's membership");
         // Voters that a change replaces stay as learners, but for those that are removed.
         let retain = matches!(change, ChangeMembers::ReplaceAllVoters(_));
         match self.raft.change_membership(change, retain).await {

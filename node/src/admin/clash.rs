@@ -32,7 +32,7 @@ pub(crate) fn sites<'a>(
 
 /// An origin by address that is one of this node's own listeners would be asked in a circle. Names are checked once
 /// they are resolved, by whoever resolves them.
-pub(super) fn own_listener(site: &Site, settings: &Settings) -> Result<(), String> {
+pub(crate) fn own_listener(site: &Site, settings: &Settings) -> Result<(), String> {
     let listen = &settings.listen;
     let bound = listen.http.iter().chain(&listen.https);
     let bound: Vec<SocketAddr> = bound.copied().collect();

@@ -12,6 +12,7 @@ use super::api::{
     Tokens, Wait, WriteOptions, Written,
 };
 use super::error::AdminError;
+use super::metrics::AdminMetrics;
 use super::readiness::{Phase, Readiness};
 use crate::config::settings::Settings;
 use crate::view::{Healthy, Views};
@@ -39,6 +40,8 @@ pub struct Parts {
     pub atlas: Arc<Atlas>,
     /// Whether this node may get traffic.
     pub readiness: Arc<Readiness>,
+    /// What is counted.
+    pub metrics: AdminMetrics,
 }
 
 /// The API without HTTP. Cheap to clone.

@@ -11,6 +11,7 @@ mod control;
 mod documents;
 mod error;
 mod guard;
+mod metrics;
 mod purge;
 mod readiness;
 mod routes;
@@ -18,9 +19,10 @@ mod server;
 mod socket;
 mod steer;
 
-pub(crate) use clash::sites as clash;
+pub(crate) use clash::{own_listener, sites as clash};
 pub use control::{Control, Parts};
 pub use error::AdminError;
+pub use metrics::AdminMetrics;
 pub use readiness::{Phase, Readiness};
 pub use server::{ServeError, Server, Sockets, bind, serve, serve_metrics};
 

@@ -26,6 +26,7 @@ impl Control {
                 ));
             }
         };
+        let author = author(request.options.author.clone());
         let submitted = Instant::now();
         let committed = self
             .parts
@@ -37,18 +38,29 @@ impl Control {
                     None => PurgeScope::All,
                 },
                 soft: request.soft,
-                author: author(request.options.author.clone()),
+                author: author.clone(),
             }))
             .await?;
         let committed_ms = submitted.elapsed().as_secs_f64() * 1e3;
         let receipts = self.receipts(&committed, &request.options).await;
+        self.parts.metrics.purged(committed_ms, &receipts);
+        let missing = named(&receipts, Outcome::Missing);
+        tracing::info!(
+            site,
+            url,
+            soft = request.soft,
+            author,
+            index = committed.index,
+            missing = (!missing.is_empty()).then(|| missing.join(" ")),
+            "a purge was made"
+        );
         Ok(Purged {
             index: committed.index,
             site,
             url,
             soft: request.soft,
             committed_ms: (committed_ms * 100.0).round() / 100.0,
-            missing: named(&receipts, Outcome::Missing),
+            missing,
             down: named(&receipts, Outcome::Down),
             receipts,
         })

@@ -13,6 +13,7 @@ use nearside_cluster::{
     Timing, Transport, TransportError,
 };
 use nearside_geo::Atlas;
+use prometheus_client::registry::Registry;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -134,6 +135,7 @@ impl Node {
             healthy,
             atlas: Arc::new(Atlas::embedded().unwrap()),
             readiness: Arc::clone(&readiness),
+            metrics: super::AdminMetrics::register(&mut Registry::default()),
         });
         let server = serve(Sockets::bind(&settings).unwrap(), &control).unwrap();
         Self {

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::{chronicle, facts};
 use crate::config::settings::{self, Settings};
 use crate::config::site::Site;
 use crate::view::{Healthy, Publisher, PurgeBook, Views};
@@ -21,13 +22,6 @@ pub(super) struct Counters {
     pub(super) upstream: upstream::UpstreamMetrics,
     pub(super) protect: protect::ProtectMetrics,
     pub(super) proxy: proxy::ProxyMetrics,
-    pub(super) dns: dns::Metrics,
-}
-
-/// Bound sockets of the data plane, taken when it starts.
-pub(super) struct ClientSockets {
-    pub(super) http: listen::Sockets,
-    pub(super) dns: dns::Bound,
 }
 
 /// Everything that runs with or without a membership.
@@ -40,11 +34,17 @@ pub(super) struct Ground {
     pub(super) cluster: Cluster,
     pub(super) readiness: Arc<admin::Readiness>,
     pub(super) counters: Mutex<Option<Counters>>,
-    pub(super) sockets: Mutex<Option<ClientSockets>>,
+    /// Bound sockets of the data plane, taken when it starts.
+    pub(super) sockets: Mutex<Option<listen::Sockets>>,
     /// Every address that this node listens on: no origin may be one.
     pub(super) own_addresses: Vec<std::net::SocketAddr>,
     /// What the store and others say when somebody asks for metrics.
     pub(super) gauges: Arc<Gauges>,
+    /// DNS answers from the first view to the very end: a node that stops is a name server still, one that names the
+    /// others. Before its first view it knows no zone, and says so (REFUSED), so that resolvers go on at once.
+    dns: dns::Serving,
+    dns_stop: CancellationToken,
+    chronicle: JoinHandle<()>,
     admin: admin::Server,
     metrics: admin::Server,
     peers: Option<peer::PeerServer>,
@@ -77,27 +77,31 @@ impl Ground {
         let book = Arc::new(PurgeBook::default());
         let publisher = Publisher::new(Arc::clone(&views), Arc::clone(&book), own_site);
 
-        let transport = Arc::new(peer::PeerClient::new(settings.peer_route.clone()));
-        let cluster = Cluster::start(options(&settings), transport, Arc::new(publisher)).await?;
+        let mut metrics = observe::Metrics::new(&settings.name, &settings.region);
+        let transport = peer::PeerClient::new(settings.peer_route.clone());
+        transport.register(metrics.registry());
+        let cluster =
+            Cluster::start(options(&settings), Arc::new(transport), Arc::new(publisher)).await?;
         let peers = match peer_sockets.is_empty() {
             true => None,
             false => Some(peer::serve(peer_sockets, cluster.clone())?),
         };
 
-        let mut metrics = observe::Metrics::new(&settings.name, &settings.region);
         let registry = metrics.registry();
+        let dns_metrics = dns::Metrics::register(registry);
+        let admin_metrics = admin::AdminMetrics::register(registry);
         let counters = Counters {
             listen: listen::ListenMetrics::register(registry),
             upstream: upstream::UpstreamMetrics::register(registry),
             protect: protect::ProtectMetrics::register(registry),
             proxy: proxy::ProxyMetrics::register(registry),
-            dns: dns::Metrics::register(registry),
         };
         metrics.watch_cluster(cluster.clone());
         metrics.watch_atlas(&atlas);
         let gauges: Arc<Gauges> = Arc::default();
         let read = Arc::clone(&gauges);
         metrics.watch(move || read.lock().as_ref().map(|read| read()).unwrap_or_default());
+        metrics.watch(facts::of_process);
 
         let own_addresses = [
             http.http(),
@@ -120,6 +124,8 @@ impl Ground {
         )
         .collect();
         let readiness = Arc::new(admin::Readiness::default());
+        let phase = Arc::clone(&readiness);
+        metrics.watch(move || facts::of_readiness(&phase));
         let control = admin::Control::new(admin::Parts {
             cluster: cluster.clone(),
             settings: Arc::clone(&settings),
@@ -127,9 +133,12 @@ impl Ground {
             healthy: Arc::clone(&healthy),
             atlas: Arc::clone(&atlas),
             readiness: Arc::clone(&readiness),
+            metrics: admin_metrics,
         });
-        let stop = CancellationToken::new();
+        let world = dns::World::new(Arc::clone(&views), Arc::clone(&healthy), Arc::clone(&atlas));
+        let (stop, dns_stop) = (CancellationToken::new(), CancellationToken::new());
         Ok(Self {
+            chronicle: chronicle::begin(&cluster, stop.clone()),
             liveness: follow_liveness(&cluster, Arc::clone(&healthy), stop.clone()),
             admin: admin::serve(admin_sockets, &control)?,
             metrics: admin::serve_metrics(metrics_sockets, &control, &Arc::new(metrics))?,
@@ -141,8 +150,16 @@ impl Ground {
             cluster,
             readiness,
             counters: Mutex::new(Some(counters)),
-            sockets: Mutex::new(Some(ClientSockets { http, dns })),
+            sockets: Mutex::new(Some(http)),
             own_addresses,
+            dns: dns::serve(
+                dns,
+                &Arc::new(world),
+                &dns_metrics,
+                &dns::TcpLimits::default(),
+                &dns_stop,
+            )?,
+            dns_stop,
             gauges,
             peers,
             stop,
@@ -152,6 +169,14 @@ impl Ground {
     /// True once this node belongs to a cluster.
     pub(super) fn is_member(&self) -> bool {
         self.cluster.identity().borrow().is_some()
+    }
+
+    /// Turns clients away until the node may serve.
+    pub(super) fn antechamber(&self) -> std::io::Result<listen::Antechamber> {
+        match &*self.sockets.lock() {
+            Some(sockets) => listen::Antechamber::open(sockets),
+            None => Err(std::io::Error::other("the data plane has the sockets")),
+        }
     }
 
     /// Waits until this node belongs to a cluster and has its first state.
@@ -194,14 +219,16 @@ impl Ground {
     /// Stops everything here, the cluster last but for the log.
     pub(super) async fn stop(self) {
         self.stop.cancel();
+        self.dns_stop.cancel();
+        self.dns.join().await;
         self.metrics.stop().await;
         self.admin.stop().await;
         if let Some(peers) = self.peers {
             peers.stop().await;
         }
         self.cluster.stop().await;
-        if self.liveness.await.is_err() {
-            tracing::error!("the task that follows liveness panicked");
+        if self.liveness.await.is_err() || self.chronicle.await.is_err() {
+            tracing::error!("a task that follows the cluster panicked");
         }
     }
 }

@@ -9,19 +9,22 @@ use nearside_cluster::Stamp;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::ground::{Ground, workers};
+use super::ground::{Gauges, Ground, workers};
 use crate::admin::Phase;
 use crate::config::settings::{AccessLog as AccessForm, Settings};
 use crate::observe::access::{AccessLog, Form};
-use crate::observe::{Sample, Value};
 use crate::proxy::{HttpMeta, Parts, Proxy};
 use crate::view::Views;
-use crate::{dns, listen, protect, upstream};
+use crate::{listen, protect, upstream};
 
 /// Fills at once. Each holds a bounded window of bytes; beyond this, requests pass through without a fill.
 const FILLS_MAX: usize = 4096;
 /// How long fills without readers may go on at a stop.
 const FILLS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the access log may take for its last lines, and between two looks whether it has.
+const ACCESS_PATIENCE: Duration = Duration::from_secs(2);
+const ACCESS_POLL: Duration = Duration::from_millis(5);
 
 /// The running data plane.
 pub(super) struct Plane {
@@ -30,7 +33,8 @@ pub(super) struct Plane {
     views: Arc<Views>,
     certificates: Option<Arc<listen::Certificates>>,
     http: listen::Serving,
-    dns: dns::Serving,
+    /// What asks the store and the access log for metrics; it holds both.
+    gauges: Arc<Gauges>,
     checks: tokio::task::JoinHandle<()>,
     access: Option<std::thread::JoinHandle<()>>,
     /// Where origins are asked. Fills outlive the client and the core that began them.
@@ -111,21 +115,9 @@ impl Plane {
                 Arc::clone(&ground.views),
             )?))
         };
-        let world = dns::World::new(
-            Arc::clone(&ground.views),
-            Arc::clone(&ground.healthy),
-            Arc::clone(&ground.atlas),
-        );
-        let dns = dns::serve(
-            sockets.dns,
-            &Arc::new(world),
-            &counters.dns,
-            &dns::TcpLimits::default(),
-            &drain,
-        )?;
         let http = listen::serve(
             listen::Setup {
-                sockets: sockets.http,
+                sockets,
                 limits: settings.limits.clone(),
                 trusted_proxies: settings.listen.trusted_proxies.clone(),
                 certificates: certificates.clone(),
@@ -136,7 +128,17 @@ impl Plane {
             &drain,
         )?;
         let measured = store.clone();
-        *ground.gauges.lock() = Some(Box::new(move || samples(&measured, &access)));
+        let expiring = certificates.clone();
+        *ground.gauges.lock() = Some(Box::new(move || {
+            let mut samples = super::samples::of_store(&measured.stats());
+            samples.extend(super::facts::of_access(&access));
+            samples.extend(
+                expiring
+                    .iter()
+                    .flat_map(|held| super::facts::of_certificates(held)),
+            );
+            samples
+        }));
         ground.readiness.enter(Phase::Serving);
         tracing::info!(
             node = settings.name,
@@ -149,7 +151,7 @@ impl Plane {
             views: Arc::clone(&ground.views),
             certificates,
             http,
-            dns,
+            gauges: Arc::clone(&ground.gauges),
             checks,
             access: access_thread,
             fills,
@@ -192,7 +194,6 @@ impl Plane {
     pub(super) async fn stop(self) {
         self.drain.cancel();
         self.http.done().await;
-        self.dns.join().await;
         if tokio::time::timeout(FILLS_PATIENCE, self.proxy.drained())
             .await
             .is_err()
@@ -204,9 +205,14 @@ impl Plane {
             tracing::error!("the health checks ended badly");
         }
         self.store.flush().await;
-        // Every sender of access records is gone with the proxy, so the writer ends by itself.
         // A fill that still runs has no reader left.
         self.fills.shutdown_background();
+        // Every sender of access records goes with these two, so that the writer ends by itself.
+        drop(self.gauges.lock().take());
+        drop(self.proxy);
+        if let Some(access) = self.access {
+            written(&access).await;
+        }
         let store = self.store;
         if tokio::task::spawn_blocking(move || store.close())
             .await
@@ -214,7 +220,18 @@ impl Plane {
         {
             tracing::error!("the closing of the store panicked");
         }
-        drop(self.access);
+    }
+}
+
+/// Waits for the last lines of the access log, for as long as whoever reads them can be expected to take.
+async fn written(access: &std::thread::JoinHandle<()>) {
+    let deadline = tokio::time::Instant::now() + ACCESS_PATIENCE;
+    while !access.is_finished() {
+        if tokio::time::Instant::now() >= deadline {
+            tracing::warn!("the access log's reader is too slow for its last lines");
+            return;
+        }
+        tokio::time::sleep(ACCESS_POLL).await;
     }
 }
 
@@ -258,14 +275,4 @@ fn colour() -> bool {
     use std::io::IsTerminal as _;
     std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-fn samples(store: &Store<HttpMeta>, access: &AccessLog) -> Vec<Sample> {
-    let mut samples = super::samples::of_store(&store.stats());
-    samples.push(Sample {
-        name: "nearside_access_records_dropped",
-        help: "Access records that were not written because the writer fell behind",
-        value: Value::Counter(access.dropped()),
-    });
-    samples
 }

@@ -2,7 +2,7 @@
 
 use nearside_cache_store::Stats;
 
-use crate::observe::{Sample, Value};
+use crate::observe::Sample;
 
 /// The store's numbers as samples.
 pub(super) fn of_store(stats: &Stats) -> Vec<Sample> {
@@ -161,11 +161,7 @@ pub(super) fn of_store(stats: &Stats) -> Vec<Sample> {
 }
 
 fn counter(name: &'static str, help: &'static str, count: u64) -> Sample {
-    Sample {
-        name,
-        help,
-        value: Value::Counter(count),
-    }
+    Sample::counter(name, help, count)
 }
 
 #[expect(
@@ -173,9 +169,5 @@ fn counter(name: &'static str, help: &'static str, count: u64) -> Sample {
     reason = "metrics are f64; counts this large are read by people"
 )]
 fn gauge(name: &'static str, help: &'static str, value: u64) -> Sample {
-    Sample {
-        name,
-        help,
-        value: Value::Gauge(value as f64),
-    }
+    Sample::gauge(name, help, value as f64)
 }

@@ -13,6 +13,7 @@
 //! A client is cut by progress, never by total time: see `pulse`.
 
 mod address;
+mod antechamber;
 mod body;
 mod census;
 mod certificates;
@@ -26,6 +27,7 @@ mod serve;
 mod service;
 mod sockets;
 
+pub use antechamber::Antechamber;
 pub use certificates::{CertificateError, Certificates};
 pub use metrics::ListenMetrics;
 pub use serve::{ServeError, Serving, Setup, serve};

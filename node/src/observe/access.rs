@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -97,6 +97,7 @@ pub enum Form {
 pub struct AccessLog {
     sender: Option<SyncSender<Box<Record>>>,
     dropped: Arc<AtomicU64>,
+    queued: Arc<AtomicU32>,
 }
 
 impl AccessLog {
@@ -115,12 +116,15 @@ impl AccessLog {
         output: impl Write + Send + 'static,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let (sender, receiver) = sync_channel(WAITING_MAX);
+        let queued: Arc<AtomicU32> = Arc::default();
+        let waiting = Arc::clone(&queued);
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || run(form, &receiver, output))?;
+            .spawn(move || run(form, &receiver, output, &waiting))?;
         let log = Self {
             sender: Some(sender),
             dropped: Arc::default(),
+            queued,
         };
         Ok((log, writer))
     }
@@ -133,9 +137,11 @@ impl AccessLog {
 
     /// Leaves a record; drops it when too many are waiting.
     pub fn write(&self, record: Box<Record>) {
-        if let Some(sender) = &self.sender
-            && sender.try_send(record).is_err()
-        {
+        let Some(sender) = &self.sender else { return };
+        // Counted first, so that the writer never takes away what is not there yet.
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        if sender.try_send(record).is_err() {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -145,10 +151,16 @@ impl AccessLog {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+
+    /// Records that wait for the writer.
+    #[must_use]
+    pub fn queued(&self) -> u32 {
+        self.queued.load(Ordering::Relaxed)
+    }
 }
 
 /// Writes what comes, and flushes whenever there is nothing left to write.
-fn run(form: Form, receiver: &Receiver<Box<Record>>, output: impl Write) {
+fn run(form: Form, receiver: &Receiver<Box<Record>>, output: impl Write, queued: &AtomicU32) {
     let mut output = BufWriter::with_capacity(64 * 1024, output);
     let mut line = String::new();
     loop {
@@ -165,6 +177,7 @@ fn run(form: Form, receiver: &Receiver<Box<Record>>, output: impl Write) {
                 }
             }
         };
+        queued.fetch_sub(1, Ordering::Relaxed);
         line.clear();
         match form {
             Form::Json => json_line(&record, &mut line),
@@ -420,10 +433,11 @@ mod tests {
         let log = AccessLog {
             sender: Some(sender),
             dropped: Arc::default(),
+            queued: Arc::default(),
         };
         for _ in 0..3 {
             log.write(Box::new(record()));
         }
-        assert_eq!(log.dropped(), 2);
+        assert_eq!((log.dropped(), log.queued()), (2, 1));
     }
 }

@@ -6,7 +6,8 @@
 use nearside_cluster::Cluster;
 use nearside_geo::Atlas;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
@@ -80,14 +81,49 @@ impl Metrics {
 }
 
 /// One number that is counted elsewhere.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sample {
     /// `nearside_<part>_<noun>_<unit>`; the exposition adds `_total` to counters.
     pub name: &'static str,
     /// What it is.
     pub help: &'static str,
+    /// A label and its value; samples of one name stand side by side.
+    pub label: Option<(&'static str, String)>,
     /// How much.
     pub value: Value,
+}
+
+impl Sample {
+    /// A number that only grows.
+    #[must_use]
+    pub fn counter(name: &'static str, help: &'static str, count: u64) -> Self {
+        let value = Value::Counter(count);
+        Self {
+            name,
+            help,
+            label: None,
+            value,
+        }
+    }
+
+    /// A number that goes both ways.
+    #[must_use]
+    pub fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
+        let value = Value::Gauge(value);
+        Self {
+            name,
+            help,
+            label: None,
+            value,
+        }
+    }
+
+    /// The same number of something that has a name.
+    #[must_use]
+    pub fn of(mut self, label: &'static str, value: String) -> Self {
+        self.label = Some((label, value));
+        self
+    }
 }
 
 /// A number, and whether it only grows.
@@ -100,26 +136,35 @@ pub enum Value {
 }
 
 fn encode(samples: &[Sample], mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-    for sample in samples {
-        match sample.value {
-            Value::Counter(count) => {
-                let counter = ConstCounter::new(count);
-                let kind = counter.metric_type();
-                counter.encode(encoder.encode_descriptor(
-                    sample.name,
-                    sample.help,
-                    None,
-                    kind,
-                )?)?;
-            }
-            Value::Gauge(value) => {
-                let gauge = ConstGauge::new(value);
-                let kind = gauge.metric_type();
-                gauge.encode(encoder.encode_descriptor(sample.name, sample.help, None, kind)?)?;
-            }
+    // Samples of one name are one metric: its description is written once.
+    for same in samples.chunk_by(|one, next| one.name == next.name) {
+        let Some(first) = same.first() else { continue };
+        let kind = match first.value {
+            Value::Counter(_) => MetricType::Counter,
+            Value::Gauge(_) => MetricType::Gauge,
+        };
+        let mut metric = encoder.encode_descriptor(first.name, first.help, None, kind)?;
+        if first.label.is_none() {
+            encode_value(first.value, metric)?;
+            continue;
+        }
+        for sample in same {
+            let labels = sample
+                .label
+                .iter()
+                .map(|(label, value)| (*label, value.as_str()));
+            let labels: Vec<(&str, &str)> = labels.collect();
+            encode_value(sample.value, metric.encode_family(&labels)?)?;
         }
     }
     Ok(())
+}
+
+fn encode_value(value: Value, encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+    match value {
+        Value::Counter(count) => ConstCounter::new(count).encode(encoder),
+        Value::Gauge(value) => ConstGauge::new(value).encode(encoder),
+    }
 }
 
 struct SampleCollector<F>(F);
@@ -152,11 +197,7 @@ impl Collector for ClusterCollector {
             .iter()
             .filter(|member| member.healthy)
             .count();
-        let gauge = |name, help, value: f64| Sample {
-            name,
-            help,
-            value: Value::Gauge(value),
-        };
+        let gauge = Sample::gauge;
         let age_ms = status.quorum_age_ms;
         let samples = [
             gauge("nearside_raft_term", "Raft's term", status.term as f64),
@@ -185,11 +226,11 @@ impl Collector for ClusterCollector {
                 "Since this node last had word of a quorum; infinite before the first",
                 age_ms.map_or(f64::INFINITY, |age| age as f64 / 1e3),
             ),
-            Sample {
-                name: "nearside_raft_syncs",
-                help: "Durable syncs of the Raft store",
-                value: Value::Counter(status.syncs),
-            },
+            Sample::counter(
+                "nearside_raft_syncs",
+                "Durable syncs of the Raft store",
+                status.syncs,
+            ),
             gauge(
                 "nearside_cluster_members",
                 "Members of the cluster",
@@ -202,5 +243,30 @@ impl Collector for ClusterCollector {
             ),
         ];
         encode(&samples, encoder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_one_name_share_a_description() {
+        let mut metrics = Metrics::new("lon1", "eu");
+        let of = |name: &str, value| {
+            Sample::gauge("x_expiry_seconds", "when", value).of("name", name.to_owned())
+        };
+        metrics.watch(move || {
+            vec![
+                Sample::counter("x_lost", "how many", 3),
+                of("a\"b", 1.0),
+                of("c", 2.0),
+            ]
+        });
+        let text = metrics.exposition();
+        let expected = "# HELP x_lost how many\n# TYPE x_lost counter\nx_lost_total 3\n\
+            # HELP x_expiry_seconds when\n# TYPE x_expiry_seconds gauge\n\
+            x_expiry_seconds{name=\"a\\\"b\"} 1.0\nx_expiry_seconds{name=\"c\"} 2.0\n";
+        assert!(text.contains(expected), "{text}");
     }
 }

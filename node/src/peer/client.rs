@@ -15,10 +15,12 @@ use nearside_cluster::{
     Identity, PeerAddress, PeerKind, PeerRequest, StrangerKind, Transport, TransportError,
 };
 use parking_lot::{Mutex, RwLock};
+use prometheus_client::registry::Registry;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, ClientBuilder, StatusCode};
 use tokio::sync::watch;
 
+use super::metrics::PeerMetrics;
 use super::tls::{Identities, TlsError, member_config, stranger_config};
 use super::{MEMBER_PATH, STRANGER_PATH};
 
@@ -51,6 +53,7 @@ pub struct PeerClient {
     dial: Arc<DialBook>,
     identities: RwLock<Option<Identities>>,
     clients: Mutex<Option<Clients>>,
+    metrics: PeerMetrics,
 }
 
 /// Name in a certificate → `host:port` to dial.
@@ -103,7 +106,13 @@ impl PeerClient {
             dial: Arc::default(),
             identities: RwLock::new(None),
             clients: Mutex::new(None),
+            metrics: PeerMetrics::default(),
         }
+    }
+
+    /// Has what is asked counted.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// The clients for the identity in force; made again when it changes.
@@ -219,7 +228,9 @@ impl Transport for PeerClient {
             _ => &clients.control,
         };
         let url = format!("https://{host}{MEMBER_PATH}{}", request.kind.name());
-        ask(client, url, request.body, deadline, &target.name).await
+        let end = ask(client, url, request.body, deadline, &target.name).await;
+        self.metrics.ended(request.kind.name(), &end);
+        end
     }
 
     async fn call_as_stranger(

@@ -22,6 +22,7 @@
 //! ```
 
 mod client;
+mod metrics;
 mod server;
 #[cfg(test)]
 mod tests;
