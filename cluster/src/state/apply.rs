@@ -206,7 +206,7 @@ fn join(
     };
     let now_ms = state.time_ms;
     match state.join_tokens.get(token_id) {
-        None => return Err(refused("is unknown")),
+        None => return Err(refused("is unknown: used up, revoked or expired")),
         Some(token) if token.secret_hash != *secret_hash => return Err(refused("is wrong")),
         Some(token) if token.expires_ms <= now_ms => return Err(refused("has expired")),
         Some(token) if token.uses_left == 0 => return Err(refused("is used up")),

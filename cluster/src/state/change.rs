@@ -218,7 +218,7 @@ pub enum Refusal {
     TokenRefused {
         /// Its public part.
         token: String,
-        /// `is unknown`, `is wrong`, `has expired` or `is used up`.
+        /// `is unknown…`, `is wrong`, `has expired` or `is used up`.
         why: String,
     },
     /// A limit of the state would be passed.

@@ -16,7 +16,7 @@ pub enum Command {
     Default,
     /// Check a node file, with this environment over it
     Check {
-        /// The file
+        /// The file; - reads standard input
         file: PathBuf,
     },
 }

@@ -46,14 +46,43 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
         Some(Failure::Usage(_)) => 2,
         Some(Failure::Failed(_) | Failure::Unreachable(_)) | None => 1,
     };
-    let text = format!("{error:#}");
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    eprintln!("nearside: {}", lines.join(" "));
+    eprintln!("nearside: {}", line(error));
     ExitCode::from(code)
+}
+
+/// What went wrong and why, on one line. A cause that the text above it repeats is not said again.
+fn line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if cause.is_empty() || text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join(" ")
 }
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once_and_on_one_line() {
+        let cause = std::io::Error::other("disk\nfull");
+        let error = anyhow::Error::new(cause)
+            .context("the store failed: disk\nfull")
+            .context("cannot start");
+        assert_eq!(line(&error), "cannot start: the store failed: disk full");
     }
 }

@@ -37,6 +37,7 @@ pub(super) async fn run(arguments: &Arguments, global: &Global) -> anyhow::Resul
     };
     let host = arguments.host.as_deref();
     if arguments.address != "-" {
+        crate::config::client_network(&arguments.address).map_err(Failure::Usage)?;
         let route = asked.route(&arguments.address, host).await?;
         return if global.json {
             output::json(&route)
@@ -129,7 +130,7 @@ impl List {
     }
 
     fn route(&self, address: &str) -> anyhow::Result<RouteReport> {
-        let client = crate::config::client_network(address).map_err(Failure::Failed)?;
+        let client = crate::config::client_network(address).map_err(Failure::Usage)?;
         let report = dns::route(&self.catalog, &self.healthy, &self.atlas, client, None);
         Ok(report)
     }

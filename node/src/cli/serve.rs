@@ -47,6 +47,7 @@ pub enum Form {
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let site = site(&arguments)?;
     let settings = settings(&arguments)?;
+    crate::admin::own_listener(&site, &settings).map_err(Failure::Usage)?;
     crate::observe::system_log::start(&settings.log.level)?;
     greet(&arguments, &settings);
     crate::app::serve(settings, site).await
@@ -76,7 +77,8 @@ fn greet(arguments: &Arguments, settings: &Settings) {
 
 fn site(arguments: &Arguments) -> anyhow::Result<Site> {
     let Some(file) = &arguments.site else {
-        return Ok(site_file::any_host(&arguments.origin).map_err(Failure::from)?);
+        return Ok(site_file::any_host(&arguments.origin)
+            .map_err(|error| Failure::Usage(error.to_string()))?);
     };
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file)

@@ -29,8 +29,13 @@ const PREFIX: &str = "NEARSIDE__";
 /// The first thing that is wrong with the file or with a variable.
 pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError::unlocated(&name, format!("cannot be read: {error}")))?;
+    let text = if name == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text =
+        text.map_err(|error| ConfigError::unlocated(&name, format!("cannot be read: {error}")))?;
     parse(&text, &name, std::env::vars())
 }
 

@@ -70,6 +70,10 @@ pub fn any_host(origins: &[String]) -> Result<Site, ConfigError> {
     for (index, written) in origins.iter().enumerate() {
         let url = match written.parse::<u16>() {
             Ok(port) if port != 0 => format!("http://127.0.0.1:{port}"),
+            _ if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let what = format!("{written} is not a port; ports are 1 to 65535");
+                return Err(ConfigError::unlocated("--origin", what));
+            }
             _ => written.clone(),
         };
         let (tls, host, port) =
