@@ -270,9 +270,9 @@ async fn follow_quorum(
                 known = now;
                 match now {
                     (term, Some(leader)) => {
-                        tracing::info!(term, leader = leader.0, "a leader is known");
+                        tracing::debug!(term, leader = leader.0, "a leader is known");
                     }
-                    (term, None) => tracing::info!(term, "no leader is known"),
+                    (term, None) => tracing::debug!(term, "no leader is known"),
                 }
             }
             if let Err(error) = &metrics.running_state
