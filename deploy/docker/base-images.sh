@@ -1,7 +1,8 @@
 #!/bin/sh
 # Base images for a machine that has a Docker engine and cannot reach an image registry.
 #   base-images.sh            debian:bookworm-slim, by debootstrap from Debian's packages
-#   base-images.sh --rust     also rust:1.95-bookworm: that image with this machine's own toolchain in it
+#   base-images.sh --rust     also rust:1.95-bookworm: that image with this machine's own toolchain in it, and with the
+#                             authorities that this machine trusts (its way to the registry may need one of them)
 # An image that is there already is left alone. Needs root and Debian (or a system with debootstrap).
 set -eu
 
@@ -28,11 +29,13 @@ if [ "${1:-}" = --rust ] && ! have rust:1.95-bookworm; then
   echo "base-images: making rust:1.95-bookworm"
   mkdir "$work/context"
   tar -C "$(rustc --print sysroot)" --exclude=share/doc -c . | tar -C "$work/context" --one-top-level=rust -x
+  cp -L /etc/ssl/certs/ca-certificates.crt "$work/context/authorities.crt"
   cat >"$work/context/Dockerfile" <<'END'
 FROM debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ make git pkg-config curl \
  && rm -rf /var/lib/apt/lists/*
+COPY authorities.crt /etc/ssl/certs/ca-certificates.crt
 COPY rust /usr/local/rust
 ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 END
