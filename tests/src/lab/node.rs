@@ -277,6 +277,12 @@ impl Node {
         (self.address, self.ports.dns).into()
     }
 
+    /// Where other nodes ask.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        (self.address, self.ports.peer).into()
+    }
+
     /// A GET of `path` on `host`, to be sent here.
     #[must_use]
     pub fn get(&self, host: &str, path: &str) -> Request {

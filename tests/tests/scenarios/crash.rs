@@ -67,3 +67,35 @@ fn any_node_may_be_killed_at_any_moment_and_no_body_is_wrong() {
         );
     });
 }
+
+#[test]
+fn a_rolling_restart_fails_no_request_of_the_other_nodes() {
+    run(async {
+        let lab = Lab::start(Plan::three_regions().apart(Duration::from_millis(5))).await;
+        let origin = Origin::start().await;
+        lab.apply(
+            "site",
+            "shop",
+            &site_file("shop", "shop.example", &[&origin.url()], ""),
+        )
+        .await;
+        let paths: Vec<String> = (0..200)
+            .map(|n| format!("/c/{}/p{n}", 1000 + n * 100))
+            .collect();
+        for node in lab.nodes() {
+            let others: Vec<_> = lab
+                .nodes()
+                .iter()
+                .filter(|other| other.name != node.name)
+                .map(|other| other.http())
+                .collect();
+            let load = Load::start(4, &others, "shop.example", &paths, Duration::from_millis(3));
+            node.terminate().await;
+            node.start().await;
+            lab.settled().await;
+            let tally = load.stop().await;
+            assert_eq!((tally.failed, tally.wrong), (0, 0), "{:?}", tally.words);
+            assert!(tally.sound > 50, "{tally:?}");
+        }
+    });
+}

@@ -19,6 +19,7 @@ mod origins;
 mod partition;
 mod protection;
 mod purge;
+mod robust;
 mod serve;
 mod stage;
 mod steering;

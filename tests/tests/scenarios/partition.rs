@@ -161,3 +161,41 @@ fn one_broken_link_leaves_the_cluster_whole() {
         );
     });
 }
+
+#[test]
+fn a_leader_without_its_quorum_acknowledges_nothing() {
+    run(async {
+        let (lab, origin) = shop().await;
+        let old = lab.leader().await;
+        lab.isolate(old.name, Wire::Silent);
+        let text = site_file("ghost", "ghost.example", &[&origin.url()], "");
+        let said = lab.apply_on(old, "site", "ghost", &text).await;
+        assert_eq!(said.code, Some(1), "{}", said.told());
+        let survivor = lab
+            .nodes()
+            .iter()
+            .find(|node| node.name != old.name)
+            .unwrap();
+        let text = site_file("real", "real.example", &[&origin.url()], "");
+        eventually("the majority takes writes", patience(), async || {
+            let said = lab.apply_on(survivor, "site", "real", &text).await;
+            if said.code == Some(0) {
+                Ok(())
+            } else {
+                Err(said.told())
+            }
+        })
+        .await;
+        lab.heal();
+        lab.settled().await;
+        // What was never acknowledged may stand or not, but everywhere the same.
+        let mut lists = Vec::new();
+        for node in lab.nodes() {
+            let listed = node.run(&["site", "list"]).await.ok().stdout;
+            assert!(listed.contains("\"real\""), "{listed}");
+            lists.push(listed);
+        }
+        lists.dedup();
+        assert_eq!(lists.len(), 1, "{lists:#?}");
+    });
+}

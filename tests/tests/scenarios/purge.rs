@@ -250,3 +250,47 @@ fn a_purge_reaches_a_node_that_was_cut_off_and_names_it_until_then() {
         assert!(said.stdout.contains(away.name), "{}", said.told());
     });
 }
+
+#[test]
+fn a_node_that_was_down_during_a_purge_does_not_bring_the_old_body_back() {
+    run(async {
+        let lab = Lab::start(Plan::three_regions().apart(Duration::from_millis(5))).await;
+        let origin = Origin::start().await;
+        lab.apply(
+            "site",
+            "shop",
+            &site_file("shop", "shop.example", &[&origin.url()], ""),
+        )
+        .await;
+        let away = lab.follower().await;
+        let paths: Vec<String> = (0..40).map(|n| format!("/c/250000/p{n}")).collect();
+        for path in &paths {
+            away.fetch("shop.example", path).await;
+        }
+        // Ended in good order, so that all of it is on disk.
+        away.terminate().await;
+        origin.set_version(2);
+        let asked = lab.running().next().unwrap();
+        eventually(
+            "the purge waits for the living only",
+            patience(),
+            async || {
+                let said = asked
+                    .run(&["purge", "--site", "shop", "--all", "--timeout", "2s"])
+                    .await;
+                if said.code == Some(0) {
+                    Ok(())
+                } else {
+                    Err(said.told())
+                }
+            },
+        )
+        .await;
+        away.start().await;
+        lab.settled().await;
+        for path in &paths {
+            let got = away.fetch("shop.example", path).await;
+            assert_eq!(got.content_version(), Some(2), "{}", got.cache_status());
+        }
+    });
+}
