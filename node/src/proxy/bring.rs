@@ -41,7 +41,14 @@ impl Proxy {
                 let mut reader = writer.reader();
                 let told = self.lead(errand.job(false), errand.place.clone(), writer, permit);
                 match told.await {
-                    Ok(Led::Storing { personal, origin }) => {
+                    Ok(Led::Storing {
+                        personal,
+                        elsewhere,
+                        origin,
+                    }) => {
+                        if let Some(elsewhere) = elsewhere {
+                            reader = elsewhere;
+                        }
                         let meta = match reader.head().await {
                             Ok(meta) => meta,
                             Err(FillEnd::Declined) => return None,
@@ -141,8 +148,8 @@ impl Proxy {
                 origin,
             } => {
                 let tag = errand.fill_index;
-                let Fill::Lead(writer) = self.store.fill(&errand.place.key, None, |_| false, tag)
-                else {
+                let place = self.right_place(errand.ask, &errand.place, &meta);
+                let Fill::Lead(writer) = self.store.fill(&place.key, None, |_| false, tag) else {
                     // Nobody is joined, so a writer is what comes.
                     return self.lost(&errand);
                 };
@@ -155,7 +162,7 @@ impl Proxy {
                 };
                 let mut response = self.send_fill(errand.ask, &meta, reader, &passage);
                 headers::add(response.headers_mut(), &personal);
-                self.store_late(job, errand.place.clone(), *meta, body, length, writer);
+                self.store_late(job, place, *meta, body, length, writer);
                 (response, passage)
             }
             Fetched::Unshared {

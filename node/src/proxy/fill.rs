@@ -6,18 +6,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::HeaderName;
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
-use nearside_cache_store::{Finished, Key, Writer};
+use nearside_cache_store::{Fill, Finished, Follower, Key, Writer};
 use tokio::sync::oneshot;
 
-use super::Proxy;
+use super::admit::Ask;
 use super::fetch::{Fetched, Job, fetch};
 use super::freshen::Freshened;
 use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::Refusal;
 use super::ports::Unanswered;
+use super::{Proxy, vary};
 use crate::exchange::Body;
 
 /// What a leader's own client is told.
@@ -27,6 +29,8 @@ pub(super) enum Led {
     Storing {
         /// Fields for this client only.
         personal: HeaderMap,
+        /// Where to read it, when that is not where the fill was begun.
+        elsewhere: Option<Follower<HttpMeta>>,
         origin: Box<str>,
     },
     /// The answer is for this client only.
@@ -95,16 +99,27 @@ impl Proxy {
                 length,
                 origin,
             } => {
-                self.note_shareable(&job, &place, &meta);
-                let fields: Vec<_> = meta
-                    .selection
-                    .iter()
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                self.note_variant(&place.primary, &place.key, &fields).await;
+                let right = self.right_place(&job.ask, &place, &meta);
+                let mut elsewhere = None;
+                self.note_shareable(&job, &right, &meta);
+                self.note_variant(&right.primary, &right.key, &fields_of(&meta))
+                    .await;
+                if right.key != place.key
+                    && let Fill::Lead(moved) =
+                        self.store.fill(&right.key, None, |_| false, job.fill_index)
+                {
+                    elsewhere = Some(moved.reader());
+                    // Those who wait here look again, and know then by what it is chosen.
+                    std::mem::replace(&mut writer, moved).decline();
+                }
                 writer.head(*meta, length);
-                tell_leader(tell, Led::Storing { personal, origin });
-                self.write_body(&job, &place, writer, body).await;
+                let led = Led::Storing {
+                    personal,
+                    elsewhere,
+                    origin,
+                };
+                tell_leader(tell, led);
+                self.write_body(&job, &right, writer, body).await;
                 return;
             }
             Fetched::NotModified { now, origin } => match &job.stored {
@@ -157,6 +172,25 @@ impl Proxy {
         tell_leader(tell, led);
     }
 
+    /// Where an answer is found by the requests that it matches. A question goes out before it is known by what its
+    /// answer is chosen, so its place may be that of other fields, or of none (RFC 9111 §4.1).
+    pub(super) fn right_place(&self, ask: &Ask, place: &Place, meta: &HttpMeta) -> Place {
+        if place.key == place.primary {
+            return place.clone();
+        }
+        let fields = fields_of(meta);
+        let key = if fields.is_empty() {
+            place.primary.clone()
+        } else {
+            let whole = vary::variant_key(place.primary.whole(), &fields, &ask.headers);
+            self.store.key(whole)
+        };
+        Place {
+            primary: place.primary.clone(),
+            key,
+        }
+    }
+
     /// Stores an answer that was fetched for one client and turns out to be storable. The returned follower is that
     /// client's.
     pub(super) fn store_late(
@@ -172,13 +206,8 @@ impl Proxy {
         let fill = async move {
             proxy.metrics.fills.inc();
             proxy.note_shareable(&job, &place, &meta);
-            let fields: Vec<_> = meta
-                .selection
-                .iter()
-                .map(|(name, _)| name.clone())
-                .collect();
             proxy
-                .note_variant(&place.primary, &place.key, &fields)
+                .note_variant(&place.primary, &place.key, &fields_of(&meta))
                 .await;
             writer.head(meta, length);
             proxy.write_body(&job, &place, writer, body).await;
@@ -250,6 +279,14 @@ impl Proxy {
             self.marks.set_solo(place.key.whole(), now);
         }
     }
+}
+
+/// By what a response is chosen.
+fn fields_of(meta: &HttpMeta) -> Vec<HeaderName> {
+    meta.selection
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// The client may have gone; the fill goes on without it.

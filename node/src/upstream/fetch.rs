@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::dial::{Roots, Tls, dial};
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::incoming::OriginBody;
+use super::incoming::{OriginBody, settle};
 use super::metrics::UpstreamMetrics;
 use super::names::Names;
 use super::outgoing::{Outgoing, Progress};
@@ -485,7 +485,16 @@ impl Exchange<'_> {
         let mut pieces = 0;
         loop {
             match tokio::time::timeout(self.origin.response_timeout, sending.as_mut()).await {
-                Ok(Ok(response)) => return Ok(response),
+                Ok(Ok(mut response)) => {
+                    return match settle(&mut response) {
+                        Ok(()) => Ok(response),
+                        Err(kind) => Err(Failed {
+                            kind,
+                            unsent: None,
+                            stale: false,
+                        }),
+                    };
+                }
                 Ok(Err(mut error)) => {
                     let unsent = error.take_message();
                     return Err(self.failure(&error.into_error(), unsent));

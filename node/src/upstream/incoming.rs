@@ -6,13 +6,38 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use super::error::UpstreamErrorKind;
 use super::pool::{Idle, Lane};
 use super::table::OriginState;
 use crate::exchange::BodyError;
+
+/// Checks how an answer is framed (RFC 9112 §6.1, §6.3) and whether it is one to a request of ours.
+///
+/// `Transfer-Encoding` goes before `Content-Length`, which then is not the body's and does not travel on. Codings other
+/// than `chunked` were not asked for. Nor was another protocol: 101 would hand the client's connection to the origin.
+pub(super) fn settle<B>(response: &mut Response<B>) -> Result<(), UpstreamErrorKind> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(UpstreamErrorKind::Malformed);
+    }
+    let headers = response.headers_mut();
+    if headers.contains_key(TRANSFER_ENCODING) {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let only = codings
+            .next()
+            .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if !only || codings.next().is_some() {
+            return Err(UpstreamErrorKind::Malformed);
+        }
+        headers.remove(CONTENT_LENGTH);
+    }
+    Ok(())
+}
 
 /// The body. At its end the connection goes back to its pool; dropped before, the connection closes.
 pub(super) struct OriginBody {

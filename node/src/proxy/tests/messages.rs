@@ -63,6 +63,11 @@ async fn whatever_frames_a_whole_answer_it_is_stored() {
             b"HTTP/1.1 200 OK\nCache-Control: max-age=60\nContent-Length: 5\n\nhello",
         ),
         (
+            "a length beside chunks",
+            b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\
+              Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        ),
+        (
             "no reason",
             b"HTTP/1.1 200 \r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nhello",
         ),
@@ -149,5 +154,24 @@ async fn interim_responses_are_forwarded() {
             (1, &HeaderValue::from_static("</a>"))
         );
         assert!(interims.try_recv().is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_asked_for_is_refused() {
+    for bytes in [
+        &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nhello",
+    ] {
+        let (bed, _) = says(bytes).await;
+        let got = bed.get("/a").await;
+        assert_eq!(
+            got.status,
+            StatusCode::BAD_GATEWAY,
+            "{}",
+            String::from_utf8_lossy(bytes)
+        );
     }
 }

@@ -242,3 +242,39 @@ async fn credentials_do_not_ask_about_what_was_stored_without() {
         got.cache_status()
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_vary_otherwise_are_found_by_what_they_say() {
+    let bed = Bed::start(script(|seen| {
+        match seen.headers.get("foo").map(HeaderValue::as_bytes) {
+            Some(b"1") => reply(200, &[MAX_AGE, ("vary", "foo")], "by foo"),
+            Some(b"2") => reply(200, &[MAX_AGE, ("vary", "bar")], "by bar"),
+            _ => reply(200, &[MAX_AGE], "for all"),
+        }
+    }))
+    .await;
+    bed.get_with("/a", &[("foo", "1")]).await;
+    for (round, foo) in [("fwd=vary-miss", "2"), ("hit", "3")] {
+        let fields: &[(&'static str, &'static str)] = if foo == "2" {
+            &[("foo", "2"), ("bar", "1")]
+        } else {
+            &[("foo", "3"), ("bar", "1")]
+        };
+        let got = bed.get_with("/a", fields).await;
+        assert_eq!(got.text(), "by bar");
+        assert!(got.cache_status().contains(round), "{}", got.cache_status());
+    }
+    assert_eq!(bed.get_with("/a", &[("foo", "1")]).await.text(), "by foo");
+    assert_eq!(bed.origin.count(), 2);
+    // One without Vary answers all from then on.
+    for _ in 0..2 {
+        assert_eq!(
+            bed.get_with("/a", &[("foo", "9"), ("bar", "9")])
+                .await
+                .text(),
+            "for all"
+        );
+    }
+    assert_eq!(bed.get_with("/a", &[("foo", "1")]).await.text(), "for all");
+    assert_eq!(bed.origin.count(), 3);
+}
