@@ -6,19 +6,23 @@ use std::time::Instant;
 use http::Response;
 use http_body::Body as _;
 
-use super::Proxy;
 use super::admit::{Ask, Turned};
 use super::fetch::Job;
 use super::fill::Place;
 use super::lookup::{Found, Stored};
 use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
 use super::reuse::{Because, Circumstances, Reuse};
+use super::{Proxy, range};
 use crate::exchange::{Body, InterimLine};
 use crate::view::PurgeVerdict;
 
 /// How often a request looks again because what it waited for ended without being of use to it. After that it goes
 /// to the origin by itself.
 const LOOKS: usize = 3;
+
+/// A range that begins behind this is asked for by itself where nothing is stored, in bytes: its reader would wait for
+/// all that comes before it.
+const FAR_IN_BYTES: u64 = 1 << 20;
 
 /// An answer, and how it came about.
 pub(super) type Answered = (Response<Body>, Passage);
@@ -130,6 +134,11 @@ impl Proxy {
                 return Some((response, passage));
             }
         }
+        if stored.is_none()
+            && let Some(answered) = self.answer_part(ask, &primary).await
+        {
+            return Some(answered);
+        }
         let place = Place { primary, key };
         let errand = Errand {
             ask,
@@ -144,6 +153,7 @@ impl Proxy {
             return Some(self.turn(&errand, Turned::new(Own::OnlyIfCached), passage));
         }
         let alone = alone
+            || asks_far_in(ask)
             || !ask.joins_others()
             || self.marks.is_solo(errand.place.key.whole(), Instant::now());
         if alone {
@@ -151,6 +161,12 @@ impl Proxy {
         }
         self.go_together(errand).await
     }
+}
+
+/// Is the range wanted one that the whole object would bring late?
+fn asks_far_in(ask: &Ask) -> bool {
+    let begin = range::begin(&ask.headers);
+    begin.is_some_and(|begin| begin.is_none_or(|first| first >= FAR_IN_BYTES))
 }
 
 pub(super) fn circumstances<'a>(

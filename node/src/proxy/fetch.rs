@@ -18,6 +18,7 @@ use super::headers::{self, Hop};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::Refusal;
+use super::parts::is_part;
 use super::ports::{Answer, Unanswered, Upstream};
 use super::reuse::is_broken;
 use super::storable::{Exchange, storable, ttl_applies};
@@ -204,6 +205,7 @@ fn judge(
     let ask = &job.ask;
     let directives = CacheControl::of_response(response.headers());
     let life = lifetime(status, response.headers(), &directives, response_time);
+    let length = content_length(&response);
     let verdict = storable(Exchange {
         method: &ask.method,
         request: &ask.headers,
@@ -212,10 +214,10 @@ fn judge(
         answer: response.headers(),
         directives: &directives,
         lifetime: life,
+        part: is_part(status, response.headers(), length),
         site_ttl: ask.ruling.ttl.is_some() && ttl_applies(status),
         set_cookie: ask.site.cache.set_cookie,
     });
-    let length = content_length(&response);
     let verdict = match verdict {
         Ok(_) if length.is_some_and(|length| length > ask.site.cache.body_max_bytes) => {
             Err(Refusal::TooLarge)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::HeaderName;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use nearside_cache_store::{Fill, Finished, Follower, Key, Writer};
 use tokio::sync::oneshot;
@@ -19,7 +19,7 @@ use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::Refusal;
 use super::ports::Unanswered;
-use super::{Proxy, vary};
+use super::{Proxy, parts, vary};
 use crate::exchange::Body;
 
 /// What a leader's own client is told.
@@ -102,8 +102,8 @@ impl Proxy {
                 let right = self.right_place(&job.ask, &place, &meta);
                 let mut elsewhere = None;
                 self.note_shareable(&job, &right, &meta);
-                self.note_variant(&right.primary, &right.key, &fields_of(&meta))
-                    .await;
+                let before = parts::before(self, &place.primary, &meta).await;
+                self.note_variant(&right, &meta).await;
                 if right.key != place.key
                     && let Fill::Lead(moved) =
                         self.store.fill(&right.key, None, |_| false, job.fill_index)
@@ -119,7 +119,7 @@ impl Proxy {
                     origin,
                 };
                 tell_leader(tell, led);
-                self.write_body(&job, &right, writer, body).await;
+                self.write_body(&job, &right, writer, body, before).await;
                 return;
             }
             Fetched::NotModified { now, origin } => match &job.stored {
@@ -175,11 +175,12 @@ impl Proxy {
     /// Where an answer is found by the requests that it matches. A question goes out before it is known by what its
     /// answer is chosen, so its place may be that of other fields, or of none (RFC 9111 §4.1).
     pub(super) fn right_place(&self, ask: &Ask, place: &Place, meta: &HttpMeta) -> Place {
-        if place.key == place.primary {
-            return place.clone();
-        }
         let fields = fields_of(meta);
-        let key = if fields.is_empty() {
+        let key = if meta.status == StatusCode::PARTIAL_CONTENT {
+            self.part_key(&place.primary)
+        } else if place.key == place.primary {
+            return place.clone();
+        } else if fields.is_empty() {
             place.primary.clone()
         } else {
             let whole = vary::variant_key(place.primary.whole(), &fields, &ask.headers);
@@ -206,11 +207,10 @@ impl Proxy {
         let fill = async move {
             proxy.metrics.fills.inc();
             proxy.note_shareable(&job, &place, &meta);
-            proxy
-                .note_variant(&place.primary, &place.key, &fields_of(&meta))
-                .await;
+            let before = parts::before(&proxy, &place.primary, &meta).await;
+            proxy.note_variant(&place, &meta).await;
             writer.head(meta, length);
-            proxy.write_body(&job, &place, writer, body).await;
+            proxy.write_body(&job, &place, writer, body, before).await;
         };
         self.fill_tasks.spawn_on(fill, &self.fills);
     }
@@ -222,6 +222,7 @@ impl Proxy {
         place: &Place,
         mut writer: Writer<HttpMeta>,
         mut body: Body,
+        before: Option<Stored>,
     ) {
         let mut written_bytes = 0_u64;
         while let Some(frame) = body.frame().await {
@@ -250,7 +251,14 @@ impl Proxy {
             {
                 self.store.remove(&place.key);
             }
-            Ok(_) => {}
+            Ok(Finished::InMemory(part)) => {
+                if let Some(before) = before {
+                    let max_bytes = job.ask.site.cache.body_max_bytes;
+                    self.join_parts(&place.primary, before, part, max_bytes)
+                        .await;
+                }
+            }
+            Ok(Finished::OnDisk | Finished::Nowhere) => {}
             Err(error) => {
                 tracing::debug!(site = &*job.ask.site.name, %error, "fill broke off");
             }
@@ -282,7 +290,7 @@ impl Proxy {
 }
 
 /// By what a response is chosen.
-fn fields_of(meta: &HttpMeta) -> Vec<HeaderName> {
+pub(super) fn fields_of(meta: &HttpMeta) -> Vec<HeaderName> {
     meta.selection
         .iter()
         .map(|(name, _)| name.clone())

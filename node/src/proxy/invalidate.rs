@@ -35,6 +35,7 @@ impl Proxy {
             for variant in self.directory(&primary).await.variants() {
                 self.store.remove(&self.store.key(variant.clone()));
             }
+            self.store.remove(&self.part_key(&primary));
             self.store.remove(&primary);
         }
     }

@@ -9,6 +9,7 @@ use nearside_cache_store::{Directory as Peeked, Entry, Key};
 
 use super::Proxy;
 use super::admit::Ask;
+use super::fill::{Place, fields_of};
 use super::key;
 use super::meta::HttpMeta;
 use super::outcome::Fwd;
@@ -102,12 +103,12 @@ impl Proxy {
 
     /// Notes in the directory where a fresh response was put, so that the next request finds it; takes out what the
     /// bound on variants pushes out. Called before the entry is committed.
-    pub(super) async fn note_variant(
-        &self,
-        primary: &Key,
-        key: &Key,
-        selection: &[http::HeaderName],
-    ) {
+    pub(super) async fn note_variant(&self, place: &Place, meta: &HttpMeta) {
+        // A part is beside the variants, not one of them.
+        if meta.status == http::StatusCode::PARTIAL_CONTENT {
+            return;
+        }
+        let (Place { primary, key }, selection) = (place, &fields_of(meta)[..]);
         // A few tries: each loss means that another writer of this URL's directory has won.
         for _ in 0..4 {
             let before = self.store.directory(primary).await;

@@ -7,7 +7,7 @@
 //! * [`reuse`]: fresh, stale or to be asked about ([`freshness`], [`cache_control`]).
 //! * [`answer`]: which way to go; [`bring`]: leading, following or going alone, and [`endings`] where that fails.
 //! * [`fetch`]: asking upstream; [`storable`], [`freshen`]: judging what it said; [`fill`]: bringing it into the store
-//!   while readers follow.
+//!   while readers follow; [`parts`] of objects.
 //! * [`invalidate`]: what writes make unusable.
 //! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
 //! * [`finish`]: the last byte; counting it ([`metrics`]) and telling the access log.
@@ -37,6 +37,7 @@ mod marks;
 mod meta;
 mod metrics;
 mod outcome;
+mod parts;
 mod ports;
 mod range;
 mod respond;

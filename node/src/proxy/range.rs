@@ -53,6 +53,18 @@ pub(super) fn part(
     }
 }
 
+/// Where the single range that a request asks for begins: none within for a suffix. None where it asks for no range,
+/// or for several.
+#[must_use]
+pub(super) fn begin(request: &HeaderMap) -> Option<Option<u64>> {
+    let asked = parse(request.get(RANGE)?.as_bytes())?;
+    match asked[..] {
+        [Asked::From(first, _)] => Some(Some(first)),
+        [Asked::Last(_)] => Some(None),
+        _ => None,
+    }
+}
+
 /// Those of the ranges that exist.
 fn choose(asked: &[Asked], length_bytes: u64) -> Part {
     let mut ranges: Vec<_> = asked

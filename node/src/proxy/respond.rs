@@ -52,6 +52,31 @@ impl Proxy {
         Some(response)
     }
 
+    /// Answers with bytes of a stored part, which are those that `content_range` says of the object.
+    pub(super) async fn send_slice(
+        &self,
+        ask: &Ask,
+        entry: &Stored,
+        bytes: Range<u64>,
+        content_range: &str,
+        passage: &Passage,
+    ) -> Option<Response<Body>> {
+        let meta = entry.meta();
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let mut fields = meta.head.clone();
+        fields.insert(AGE, HeaderValue::from(meta.freshness.age_s(ask.now)));
+        self.sign(&mut fields, passage);
+        headers::set(&mut fields, CONTENT_RANGE, content_range);
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
+        *response.headers_mut() = fields;
+        *response.body_mut() = match entry.body() {
+            Some(pieces) => body::in_memory(pieces, bytes),
+            None => body::from_reader(self.store.read(entry, bytes).await.ok()?),
+        };
+        Some(response)
+    }
+
     /// Answers from a running fill, piece by piece as they arrive.
     pub(super) fn send_fill(
         &self,

@@ -28,6 +28,8 @@ pub(super) struct Exchange<'a> {
     pub directives: &'a CacheControl,
     /// Its lifetime, before a site's rule.
     pub lifetime: Lifetime,
+    /// A 206 that can be kept as a part.
+    pub part: bool,
     /// True when a rule of the site gives this answer a lifetime.
     pub site_ttl: bool,
     /// The site's policy.
@@ -56,7 +58,9 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
     if exchange.method != Method::GET {
         return Err(Refusal::Method);
     }
-    if status.is_informational() || matches!(status.as_u16(), 206 | 304) {
+    let partial = status == StatusCode::PARTIAL_CONTENT;
+    if status.is_informational() || status == StatusCode::NOT_MODIFIED || partial && !exchange.part
+    {
         return Err(Refusal::Status);
     }
     if directives.must_understand && !understood(status) {
@@ -91,6 +95,10 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
         Vary::Fields(fields) => fields,
         Vary::Anything => return Err(Refusal::VaryAnything),
     };
+    // Parts are used while they are fresh, and never asked about.
+    if partial && (!vary.is_empty() || exchange.lifetime.seconds == 0) {
+        return Err(Refusal::Status);
+    }
     let may = exchange.lifetime.is_explicit()
         || directives.public
         || exchange.site_ttl
@@ -176,6 +184,7 @@ mod tests {
                 answer: &answer,
                 directives: &directives,
                 lifetime: lifetime(status, &answer, &directives, now),
+                part: true,
                 site_ttl: self.site_ttl,
                 set_cookie: self.set_cookie,
             });
@@ -246,9 +255,24 @@ mod tests {
         for status in [200, 201, 302, 404, 418, 499, 500, 503, 599] {
             Case { status, ..case() }.check(&[(CC, "max-age=1")], Ok(&[]));
         }
-        for status in [206, 304] {
-            Case { status, ..case() }.check(&[(CC, "max-age=1")], Err(Refusal::Status));
-        }
+        let not_modified = Case {
+            status: 304,
+            ..case()
+        };
+        not_modified.check(&[(CC, "max-age=1")], Err(Refusal::Status));
+        let part = Case {
+            status: 206,
+            ..case()
+        };
+        part.check(&[(CC, "max-age=1")], Ok(&[]));
+        part.check(
+            &[(CC, "max-age=0"), ("etag", "\"a\"")],
+            Err(Refusal::Status),
+        );
+        part.check(
+            &[(CC, "max-age=1"), ("vary", "accept")],
+            Err(Refusal::Status),
+        );
         Case {
             status: 302,
             ..case()

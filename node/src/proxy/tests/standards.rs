@@ -278,3 +278,101 @@ async fn answers_that_vary_otherwise_are_found_by_what_they_say() {
     assert_eq!(bed.get_with("/a", &[("foo", "1")]).await.text(), "for all");
     assert_eq!(bed.origin.count(), 3);
 }
+
+/// An origin that serves ranges of ten digits, as asked, with a tag and a lifetime.
+fn digits() -> Script {
+    script(|seen| {
+        const FIELDS: &[(&str, &str)] = &[MAX_AGE, ("etag", "\"a\"")];
+        let Some(range) = seen.headers.get("range") else {
+            return reply(200, FIELDS, "0123456789");
+        };
+        let (first, last) = range.to_str().unwrap()[6..].split_once('-').unwrap();
+        let (first, last) = match first {
+            "" => (10 - last.parse::<usize>().unwrap(), 9),
+            first => (first.parse().unwrap(), last.parse::<usize>().unwrap()),
+        };
+        let mut response = reply(206, FIELDS, &"0123456789"[first..=last]);
+        let text = format!("bytes {first}-{last}/10");
+        response
+            .headers_mut()
+            .insert("content-range", text.parse().unwrap());
+        response
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_answers_what_it_holds_and_joined_ones_the_whole() {
+    let bed = Bed::start(digits()).await;
+    let expect = async |range: &'static str, status: u16, body: &str, hit: bool| {
+        let fields: &[_] = if range.is_empty() {
+            &[]
+        } else {
+            &[("range", range)]
+        };
+        let mut request = get("/a", &[]);
+        for (name, value) in fields {
+            request
+                .headers_mut()
+                .insert(*name, HeaderValue::from_static(value));
+        }
+        let got = bed.send(request).await;
+        assert_eq!((got.status.as_u16(), got.text()), (status, body), "{range}");
+        assert_eq!(
+            got.cache_status().contains("hit"),
+            hit,
+            "{range}: {}",
+            got.cache_status()
+        );
+        got
+    };
+    expect("bytes=-4", 206, "6789", false).await;
+    eventually("the part", || bed.store.stats().fills_stored == 1).await;
+    assert_eq!(bed.origin.last().headers["range"], "bytes=-4");
+    let got = expect("bytes=-2", 206, "89", true).await;
+    assert_eq!(got.field("content-range"), "bytes 8-9/10");
+    assert_eq!(
+        expect("bytes=7-8", 206, "78", true)
+            .await
+            .field("content-range"),
+        "bytes 7-8/10"
+    );
+    expect("bytes=-7", 206, "3456789", false).await;
+    expect("bytes=-10", 206, "0123456789", false).await;
+    assert_eq!(bed.origin.count(), 3);
+    bed.purge("/a", false);
+    expect("bytes=-2", 206, "89", false).await;
+    assert_eq!(bed.origin.count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_that_are_all_there_is_become_the_object() {
+    // It answers with parts whatever it is asked.
+    let halves = Arc::new(Mutex::new(vec![
+        ("bytes 4-9/10", "456789"),
+        ("bytes 0-5/10", "012345"),
+    ]));
+    let bed = Bed::start(script(move |_| {
+        let (range, body) = halves.lock().remove(0);
+        let mut response = reply(206, &[MAX_AGE, ("etag", "\"a\"")], body);
+        response
+            .headers_mut()
+            .insert("content-range", range.parse().unwrap());
+        response
+    }))
+    .await;
+    for range in ["bytes=4-9", "bytes=0-5"] {
+        let fields: &[_] = match range {
+            "bytes=4-9" => &[("range", "bytes=4-9")],
+            _ => &[("range", "bytes=0-5")],
+        };
+        assert_eq!(
+            bed.get_with("/a", fields).await.status,
+            StatusCode::PARTIAL_CONTENT
+        );
+    }
+    eventually("the whole", || bed.store.stats().fills_stored == 3).await;
+    let got = bed.get("/a").await;
+    assert_eq!((got.status.as_u16(), got.text()), (200, "0123456789"));
+    assert!(!got.headers.contains_key("content-range"));
+    assert_eq!(bed.origin.count(), 2);
+}
