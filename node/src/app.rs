@@ -194,12 +194,14 @@ async fn stop(ground: Ground, plane: Plane, answers_live: Duration, mut signals:
         plane.stop().await;
         ground.stop().await;
     };
+    // Ends the process itself: what drains owns a runtime, which must not be dropped halfway in here.
+    let at_once = async {
+        signals.stop_again().await;
+        tracing::warn!("stopped at once by a second signal");
+        std::process::exit(0)
+    };
     tokio::select! {
         () = drained => tracing::info!("stopped"),
-        () = signals.stop_again() => {
-            tracing::warn!("stopped at once by a second signal");
-            // Threads are in the middle of their work; there is no orderly way through it, and none is promised.
-            std::process::exit(0);
-        }
+        () = at_once => {}
     }
 }

@@ -73,7 +73,7 @@ impl Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// A file cannot be used.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be used: {source}")]
     File {
         /// Which.
         path: String,

@@ -13,11 +13,14 @@ pub enum AdminError {
     /// The request makes no sense.
     #[error("{0}")]
     Malformed(String),
-    /// No token, or a wrong one.
+    /// No token.
     #[error(
         "a request over TCP carries the token of [admin] token_file: `Authorization: Bearer …`; see --token-file"
     )]
     Unauthorized,
+    /// A token, and not ours.
+    #[error("the token is not the one in this node's [admin] token_file")]
+    WrongToken,
     /// It comes from where it may not.
     #[error("{0}")]
     Forbidden(String),
@@ -51,7 +54,7 @@ impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,

@@ -63,6 +63,14 @@ impl Token {
     }
 }
 
+/// What is wrong with an admin token's file, if anything.
+///
+/// # Errors
+/// One line: it cannot be read, or is no token to rely on.
+pub(crate) fn check_token(file: &Path) -> Result<(), String> {
+    Token::read(file).map(drop)
+}
+
 /// Asks the guard before anything else looks at the request.
 pub(super) async fn check(
     request: ServiceRequest,
@@ -100,8 +108,10 @@ fn verdict(guard: &Guard, request: &ServiceRequest) -> Result<(), AdminError> {
             ));
         }
         let said = field(header::AUTHORIZATION).and_then(|said| said.strip_prefix("Bearer "));
-        if !said.is_some_and(|said| token.is(said.trim().as_bytes())) {
-            return Err(AdminError::Unauthorized);
+        match said {
+            None => return Err(AdminError::Unauthorized),
+            Some(said) if !token.is(said.trim().as_bytes()) => return Err(AdminError::WrongToken),
+            Some(_) => {}
         }
     }
     let writes = matches!(

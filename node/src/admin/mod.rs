@@ -22,6 +22,7 @@ mod steer;
 pub(crate) use clash::{own_listener, sites as clash};
 pub use control::{Control, Parts};
 pub use error::AdminError;
+pub(crate) use guard::check_token;
 pub use metrics::AdminMetrics;
 pub use readiness::{Phase, Readiness};
 pub use server::{ServeError, Server, Sockets, bind, serve, serve_metrics};

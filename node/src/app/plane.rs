@@ -168,7 +168,11 @@ impl Plane {
         match certificates.reload(&settings.certificates) {
             Ok(()) => tracing::info!("certificates taken again"),
             Err(error) => {
-                tracing::error!(%error, "cannot take certificates again, keeping the old ones")
+                let error = format!("{:#}", anyhow::Error::new(error));
+                tracing::error!(
+                    error,
+                    "cannot take certificates again, keeping the old ones"
+                )
             }
         }
     }

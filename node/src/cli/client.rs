@@ -139,9 +139,15 @@ impl Client {
         while let Some(source) = root.source() {
             root = source;
         }
-        let text = format!(
-            "cannot reach the admin API at {address}: {root}; is the node running? --admin or NEARSIDE_ADMIN names another address"
-        );
+        let denied = root
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|root| root.kind() == std::io::ErrorKind::PermissionDenied);
+        let advice = if denied {
+            "ask as the user that the node runs as, or as root"
+        } else {
+            "is the node running? --admin or NEARSIDE_ADMIN names another address"
+        };
+        let text = format!("cannot reach the admin API at {address}: {root}; {advice}");
         if error.is_connect() {
             Failure::Unreachable(text).into()
         } else {

@@ -1,6 +1,7 @@
 //! `nearside config`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Subcommand;
 
@@ -34,6 +35,12 @@ pub(super) fn run(command: Command, global: &Global) -> anyhow::Result<()> {
                     let (file, needed) = (file.display(), needed.display());
                     Failure::failed(format!("{file}: {needed} cannot be read: {error}"))
                 })?;
+            }
+            crate::listen::Certificates::load(&settings.certificates, Arc::default())
+                .map_err(|error| anyhow::Error::new(error).context(file.display().to_string()))?;
+            if let Some(token) = &settings.admin_token_file {
+                crate::admin::check_token(token)
+                    .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
             }
             if global.json {
                 let right = serde_json::json!({ "node": settings.name, "region": settings.region });

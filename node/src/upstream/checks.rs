@@ -120,16 +120,16 @@ async fn watch(origins: &Origins, site: &Site, index: usize, state: &OriginState
     loop {
         let asked = ask(origins, site, origin, state, check);
         let result = tokio::time::timeout(check.timeout, asked).await;
-        let good = matches!(result, Ok(Ok(true)));
-        if !good {
-            let outcome = match &result {
-                Ok(Ok(_)) => "status",
-                Ok(Err(kind)) => kind.label(),
-                Err(_) => "timeout",
-            };
-            tracing::debug!(site = %site.name, origin = %origin.name, outcome, "check failed");
+        let why = match &result {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => Some("its status is not the one of a healthy origin".to_owned()),
+            Ok(Err(kind)) => Some(kind.to_string()),
+            Err(_) => Some("it did not answer in time".to_owned()),
+        };
+        if let Some(why) = &why {
+            tracing::debug!(site = %site.name, origin = %origin.name, why, "check failed");
         }
-        state.checked(good, check.fall, check.rise);
+        state.checked(why.as_deref(), check.fall, check.rise);
         tokio::time::sleep(check.interval).await;
     }
 }

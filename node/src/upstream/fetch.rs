@@ -231,7 +231,7 @@ impl Origins {
                         attempts -= 1;
                         continue;
                     }
-                    state.failed(failed.kind.label());
+                    state.failed(failed.kind.label(), &failed.kind);
                     tracing::debug!(site = %site.name, origin = %origin.name, kind = %failed.kind, attempts,
                         "an origin did not answer");
                     pending = pending.or(failed.unsent);

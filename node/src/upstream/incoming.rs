@@ -74,7 +74,7 @@ impl OriginBody {
 
     fn broke(&mut self, why: &str) -> BodyError {
         self.back = None;
-        self.origin.failed("body");
+        self.origin.failed("body", &why);
         BodyError::Upstream(why.to_owned())
     }
 

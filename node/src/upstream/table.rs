@@ -111,34 +111,35 @@ impl OriginState {
         }
     }
 
-    /// It failed a request, with this outcome.
-    pub(super) fn failed(&self, outcome: &'static str) {
+    /// It failed a request, with this outcome. `why` is for the log: nothing but that tells a name that a certificate
+    /// lacks from one that has expired.
+    pub(super) fn failed(&self, outcome: &'static str, why: &dyn std::fmt::Display) {
         self.metrics.failed(outcome);
-        self.mark_failed(outcome);
+        self.mark_failed(outcome, why);
     }
 
     /// It answered with a status that says it is broken.
     pub(super) fn failed_with_status(&self) {
         self.metrics.status_5xx.inc();
-        self.mark_failed("status");
+        self.mark_failed("status", &"it answers with a status of 5xx");
     }
 
-    fn mark_failed(&self, outcome: &'static str) {
+    fn mark_failed(&self, outcome: &'static str, why: &dyn std::fmt::Display) {
         if let Some(time) = self.health.failed(Instant::now()) {
             self.metrics.healthy.set(0);
-            tracing::warn!(site = %self.site, origin = %self.name, outcome, seconds = time.as_secs(),
+            tracing::warn!(site = %self.site, origin = %self.name, outcome, %why, seconds = time.as_secs(),
                 "origin taken out after failed requests");
         }
     }
 
-    /// A check of it ended.
-    pub(super) fn checked(&self, good: bool, fall: u32, rise: u32) {
-        match self.health.checked(good, fall, rise) {
+    /// A check of it ended: none, or why it was not good.
+    pub(super) fn checked(&self, why: Option<&str>, fall: u32, rise: u32) {
+        match self.health.checked(why.is_none(), fall, rise) {
             Some(true) => {
                 tracing::info!(site = %self.site, origin = %self.name, "origin passes its checks");
             }
             Some(false) => {
-                tracing::warn!(site = %self.site, origin = %self.name, "origin fails its checks");
+                tracing::warn!(site = %self.site, origin = %self.name, why, "origin fails its checks");
             }
             None => {}
         }
