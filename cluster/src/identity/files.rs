@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateDer;
@@ -37,9 +37,14 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Makes the folder if it is not there.
+    /// Makes the folder if it is not there, and what is above it, for this user alone: the log beside the keys holds
+    /// what sites send to their origins.
     pub(crate) fn open(dir: PathBuf) -> Result<Self, IdentityError> {
-        fs::create_dir_all(&dir).map_err(|source| file_error(&dir, source))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|source| file_error(&dir, source))?;
         Ok(Self { dir })
     }
 

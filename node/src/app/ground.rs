@@ -184,10 +184,14 @@ impl Ground {
         let mut identity = self.cluster.identity();
         let mut state = self.cluster.watch();
         // Both senders live as long as the cluster, so these waits end in no other way.
-        let known = identity.wait_for(Option::is_some).await.is_ok();
-        if known
+        let known = identity.wait_for(Option::is_some).await;
+        let id = known
+            .ok()
+            .and_then(|known| known.as_ref().map(|own| own.id.0));
+        // An id is the log index of its admission: what the cluster knew then is the least this node may serve from.
+        if let Some(id) = id
             && state
-                .wait_for(|state| state.stamp.cluster != [0; 16])
+                .wait_for(|state| state.stamp.cluster != [0; 16] && state.applied >= id)
                 .await
                 .is_ok()
         {
