@@ -244,7 +244,8 @@ pub(super) fn begin(cluster: &Cluster, stop: CancellationToken) -> JoinHandle<()
             let now = known(&state, &seen, &status, missing >= LOST_AFTER);
             match &before {
                 Some(before) => facts(before, &now).iter().for_each(Fact::tell),
-                None if now.members.is_empty() => continue,
+                // A node that has just joined reads the cluster's past first: that is no news.
+                None if state.applied < id.0 || now.members.is_empty() => continue,
                 None => tracing::info!(
                     cluster = status.cluster,
                     %id,
