@@ -20,6 +20,8 @@ const CROWD: usize = 20;
 const HITS: usize = 5;
 /// Longest wait until what was applied shows in DNS.
 const STEERED_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the name servers may differ about who is up.
+const AGREED_TIMEOUT: Duration = Duration::from_secs(5);
 /// What every node has cached when the faults begin.
 pub(super) const NEWS: &str = "/news";
 
@@ -116,14 +118,12 @@ pub(super) fn place(atlas: &Atlas, client: &ClientPlan) -> Result<(String, Point
 async fn directions(demo: &Demo, report: &mut Report) -> Result<()> {
     let atlas = Atlas::embedded()?;
     let (mut known, mut nearest_first, mut agreed) = (0, 0, 0);
+    let start = Instant::now();
     for (index, client) in CLIENTS.iter().enumerate() {
         let (code, point) = place(&atlas, client)?;
         known += usize::from(code == client.code);
         let (expected, distance_km) = nearest(point, NODES.iter()).context("no nodes")?;
-        let answers = try_join_all(
-            (0..NODES.len()).map(|node| resolve(demo.dns(node), HOST, client.address)),
-        )
-        .await?;
+        let answers = agreed_answers(demo, client, start + AGREED_TIMEOUT).await?;
         let asked = index % NODES.len();
         let sent_to = answers[asked].first().copied();
         nearest_first += usize::from(sent_to == Some(expected.address));
@@ -152,9 +152,30 @@ async fn directions(demo: &Demo, report: &mut Report) -> Result<()> {
     );
     report.fact(
         agreed == all,
-        format_args!("all five name servers agree about {agreed} of {all}"),
+        format_args!(
+            "all five name servers agree about {agreed} of {all}, after {}",
+            readable(start.elapsed())
+        ),
     );
     Ok(())
+}
+
+/// What each node's DNS says for a client. Who is up is gossip: two nodes may differ for a moment, and are asked again.
+async fn agreed_answers(
+    demo: &Demo,
+    client: &ClientPlan,
+    deadline: Instant,
+) -> Result<Vec<Vec<Ipv4Addr>>> {
+    loop {
+        let asked = (0..NODES.len()).map(|node| resolve(demo.dns(node), HOST, client.address));
+        let answers = try_join_all(asked).await?;
+        let agreed = answers
+            .iter()
+            .all(|answer| answer.first() == answers[0].first());
+        if agreed || pause(deadline, "agreement").await.is_err() {
+            return Ok(answers);
+        }
+    }
 }
 
 /// The node at an address.
