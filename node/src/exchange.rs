@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-pub use interim::{Interim, InterimLine, InterimTicket, OnInterim};
+pub use interim::{HearInterim, Interim, InterimLine, InterimTicket, OnInterim};
 
 /// Who sent a request, as far as the connection says it.
 #[derive(Clone, Debug)]

@@ -75,6 +75,9 @@ impl InterimTicket {
     }
 }
 
+/// Hears of an interim response.
+pub type HearInterim = dyn Fn(StatusCode, &HeaderMap) + Send + Sync;
+
 /// In a request's extensions: who wants to hear of interim responses to it.
 #[derive(Clone)]
-pub struct OnInterim(pub Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>);
+pub struct OnInterim(pub Arc<HearInterim>);
