@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 
 use super::address::valid_host;
 
@@ -142,6 +142,9 @@ pub(super) fn settle<B>(
             Some(_) => {}
         }
     }
+    if !codings_are_ours(request.headers()) {
+        return Err(Refusal::Malformed("the transfer coding is not chunked\n"));
+    }
     settle_host(request)?;
     if request.version() == Version::HTTP_2
         && [CONNECTION, TRANSFER_ENCODING]
@@ -153,6 +156,16 @@ pub(super) fn settle<B>(
         ));
     }
     Ok(())
+}
+
+/// `chunked`, once: we undo no other coding, and whoever saw the content without its name would take it for what it is
+/// not (RFC 9112 §6.1).
+fn codings_are_ours(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    codings
+        .next()
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
 }
 
 /// RFC 9112 §3.2: one valid Host, replaced by an absolute target's authority. RFC 9113 §8.3.1: `:authority`.
@@ -273,6 +286,26 @@ mod tests {
         assert_eq!(check(h2().body(())).unwrap().headers()[HOST], "b.example");
         assert!(check(h2().header(HOST, "other").body(())).is_err());
         assert!(check(h2().header(CONNECTION, "close").body(())).is_err());
+    }
+
+    #[test]
+    fn chunked_is_the_only_coding_and_stands_once() {
+        let post = || Request::post("/").header(HOST, "a");
+        assert!(check(post().header(TRANSFER_ENCODING, "Chunked").body(())).is_ok());
+        for bad in [
+            "gzip, chunked",
+            "chunked, chunked",
+            "identity",
+            "chunked;a=b",
+            "",
+        ] {
+            let refused = check(post().header(TRANSFER_ENCODING, bad).body(()));
+            assert!(matches!(refused, Err(Refusal::Malformed(_))), "{bad}");
+        }
+        let twice = post()
+            .header(TRANSFER_ENCODING, "chunked")
+            .header(TRANSFER_ENCODING, "chunked");
+        assert!(check(twice.body(())).is_err());
     }
 
     #[test]
