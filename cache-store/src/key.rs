@@ -4,8 +4,7 @@
 //! and every entry carries the whole key, which is compared on lookup: a collision is a miss, never another's bytes.
 
 use bytes::Bytes;
-use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::Hasher;
+use siphasher::sip128::SipHasher13;
 
 /// The secret that keys are hashed with; it lives in the store's folder and is made at the first open.
 #[derive(Clone)]
@@ -47,10 +46,8 @@ impl Key {
     #[must_use]
     pub fn new(secret: &KeySecret, whole: impl Into<Bytes>) -> Self {
         let whole = whole.into();
-        let mut hasher = SipHasher13::new_with_key(&secret.0);
-        hasher.write(&whole);
         Self {
-            hash: hasher.finish128().as_u128(),
+            hash: hash(secret, &whole),
             whole,
         }
     }
@@ -69,6 +66,11 @@ impl Key {
     pub(crate) fn directory_hash(&self) -> u128 {
         !self.hash
     }
+}
+
+/// The keyed hash of a whole key.
+pub(crate) fn hash(secret: &KeySecret, whole: &[u8]) -> u128 {
+    SipHasher13::new_with_key(&secret.0).hash(whole).as_u128()
 }
 
 /// Random name of one fill; its chunks are stored under it, never under a hash of the URL.

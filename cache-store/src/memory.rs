@@ -136,10 +136,12 @@ impl<M: Meta> Memory<M> {
     }
 
     pub(crate) fn entry(&self, key: &Key) -> Option<Arc<Entry<M>>> {
-        match self.cache.get(&key.hash())? {
-            Slot::Entry(entry) if entry.key().whole() == key.whole() && !entry.is_broken() => {
-                Some(entry)
-            }
+        self.entry_at(key.hash(), key.whole())
+    }
+
+    pub(crate) fn entry_at(&self, hash: u128, whole: &[u8]) -> Option<Arc<Entry<M>>> {
+        match self.cache.get(&hash)? {
+            Slot::Entry(entry) if entry.key().whole() == whole && !entry.is_broken() => Some(entry),
             _ => None,
         }
     }

@@ -200,6 +200,13 @@ impl<M: Meta> Store<M> {
         self.inner.memory.entry(key)
     }
 
+    /// The same by a whole key that the caller keeps: no key is made.
+    #[must_use]
+    pub fn peek_whole(&self, whole: &[u8]) -> Option<Arc<Entry<M>>> {
+        let hash = crate::key::hash(&self.inner.secret, whole);
+        self.inner.memory.entry_at(hash, whole)
+    }
+
     /// The entry, from memory or from disk. A disk that is slow, full of work or failing is a miss.
     pub async fn lookup(&self, key: &Key) -> Option<Arc<Entry<M>>> {
         if let Some(entry) = self.peek(key) {

@@ -96,38 +96,32 @@ fn split_unquoted(text: &str, separator: char) -> Vec<&str> {
 /// Is this `uri-host [ ":" port ]` (RFC 9110 §7.2)? Stricter than the grammar: a registered name must be of letters,
 /// digits, `-`, `.` and `_`, which is all that DNS can hold and that can be compared safely.
 pub(super) fn valid_host(host: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(host) else {
-        return false;
-    };
-    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((literal, port)) = rest.split_once(']') else {
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let end = if host.first() == Some(&b'[') {
+        let Some(end) = host.iter().position(|byte| *byte == b']') else {
             return false;
         };
-        if literal.parse::<std::net::Ipv6Addr>().is_err() {
+        let literal = std::str::from_utf8(&host[1..end]);
+        if !literal.is_ok_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()) {
             return false;
         }
-        (
-            None,
-            port.strip_prefix(':').or(port.is_empty().then_some("")),
-        )
+        end + 1
     } else {
-        match text.split_once(':') {
-            Some((name, port)) => (Some(name), Some(port)),
-            None => (Some(text), Some("")),
+        let end = host.iter().position(|byte| !in_name(byte));
+        let end = end.unwrap_or(host.len());
+        if end == 0 || end > 255 {
+            return false;
         }
+        end
     };
-    let name_good = name.is_none_or(|name| {
-        !name.is_empty()
-            && name.len() <= 255
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
-    });
-    let port_good = port.is_some_and(|port| {
-        port.is_empty()
-            || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
-    });
-    name_good && port_good
+    match &host[end..] {
+        [] | [b':'] => true,
+        [b':', port @ ..] => {
+            port.iter().all(u8::is_ascii_digit)
+                && std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok())
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ enum Seen {
 impl HeadScan {
     /// Bytes of a head; `continued` when they are not its first.
     pub(super) fn look(&self, bytes: &[u8], continued: bool) {
-        let whole = bytes.ends_with(b"\r\n\r\n") || find(bytes, b"\r\n\r\n").is_some();
+        let whole =
+            bytes.ends_with(b"\r\n\r\n") || memchr::memmem::find(bytes, b"\r\n\r\n").is_some();
         self.seen.set(if continued || !whole {
             Seen::Unsure
         } else if names_length(bytes) {
@@ -66,20 +67,21 @@ pub(super) enum Chunked {
     Refuse,
 }
 
-fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes
-        .windows(needle.len())
-        .position(|window| window == needle)
-}
-
 /// Is there a line that begins with `content-length`, before the empty line?
 fn names_length(bytes: &[u8]) -> bool {
     const NAME: &[u8] = b"content-length";
-    bytes
-        .split(|byte| *byte == b'\n')
-        .skip(1)
-        .take_while(|line| !matches!(line, [] | [b'\r']))
-        .any(|line| line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME))
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        let next = &bytes[end + 1..];
+        match next {
+            [] | [b'\n', ..] | [b'\r', b'\n', ..] => return false,
+            [b'c' | b'C', ..] => {}
+            _ => continue,
+        }
+        if next.len() > NAME.len() && next[..NAME.len()].eq_ignore_ascii_case(NAME) {
+            return true;
+        }
+    }
+    false
 }
 
 /// A request that is answered here, and why.

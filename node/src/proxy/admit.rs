@@ -27,6 +27,8 @@ pub(super) struct Ask {
     pub(super) version: Version,
     /// The client's fields, without what ends at this hop.
     pub(super) headers: HeaderMap,
+    /// No field of them chooses or bars what is stored ([`headers::is_plain`]).
+    pub(super) plain: bool,
     pub(super) directives: CacheControl,
     pub(super) authority: Authority,
     pub(super) target: Target,
@@ -53,7 +55,7 @@ impl Ask {
             Some(Refusal::Content)
         } else if self.ruling.bypass {
             Some(Refusal::Rule)
-        } else if conditions::needs_origin(&self.headers) {
+        } else if !self.plain && conditions::needs_origin(&self.headers) {
             Some(Refusal::Precondition)
         } else {
             None
@@ -104,9 +106,9 @@ impl Proxy {
     pub(super) fn admit(
         &self,
         view: &View,
-        client: &Arc<Client>,
+        client: Arc<Client>,
         parts: Parts,
-        now: SystemTime,
+        (begin, now): (Instant, SystemTime),
     ) -> Result<Ask, Turned> {
         let Parts {
             method,
@@ -125,7 +127,7 @@ impl Proxy {
         {
             return Err(Turned::at(Own::Misdirected, site));
         }
-        match self.protect.verdict(site, client.address, Instant::now()) {
+        match self.protect.verdict(site, client.address, begin) {
             Verdict::Pass => {}
             Verdict::Deny(_) => return Err(Turned::at(Own::Denied, site)),
             Verdict::Slow { retry_after } => {
@@ -137,7 +139,8 @@ impl Proxy {
                 });
             }
         }
-        if headers::loops(&headers, &self.cdn_id) {
+        let plain = headers::is_plain(&headers);
+        if !plain && headers::loops(&headers, &self.cdn_id) {
             return Err(Turned::at(Own::Loop, site));
         }
         let target =
@@ -148,7 +151,7 @@ impl Proxy {
                 ..Turned::at(Own::Redirect, site)
             });
         }
-        if headers.contains_key(CONNECTION) {
+        if !plain && headers.contains_key(CONNECTION) {
             // Before anything is chosen by a field: what `Connection` names never reaches the origin, so it must not
             // choose a variant either.
             headers::remove_hop_by_hop(&mut headers);
@@ -156,9 +159,13 @@ impl Proxy {
         Ok(Ask {
             ruling: site.ruling(target.path()),
             url: target.identity(authority.host()),
-            directives: CacheControl::of_request(&headers),
+            plain,
+            directives: match plain {
+                true => CacheControl::default(),
+                false => CacheControl::of_request(&headers),
+            },
             site: Arc::clone(site),
-            client: Arc::clone(client),
+            client,
             method,
             version,
             headers,

@@ -61,6 +61,25 @@ impl Errand<'_> {
 }
 
 impl Proxy {
+    /// Answers out of memory, without waiting: what is stored there whole and fresh. None says that [`Proxy::answer`]
+    /// is to be asked, not that it is a miss.
+    pub(super) fn hit(&self, ask: &Ask, body: &Body) -> Option<Answered> {
+        if ask.bypass(!body.is_end_stream()).is_some() {
+            return None;
+        }
+        let (entry, purge) = self.peek(ask)?;
+        let freshness = &entry.meta().freshness;
+        let Reuse::Fresh { ttl_s } = freshness.reuse(circumstances(ask, &entry, purge)) else {
+            return None;
+        };
+        let passage = Passage {
+            ttl_s: Some(ttl_s),
+            ..Passage::new(Outcome::Hit)
+        };
+        let response = self.send_from_memory(ask, &entry, &passage)?;
+        Some((response, passage))
+    }
+
     /// Answers an admitted request.
     pub(super) async fn answer(
         self: &Arc<Self>,

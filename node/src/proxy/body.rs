@@ -15,6 +15,15 @@ use crate::exchange::{Body, BodyError};
 
 /// A range of pieces in memory: references are counted, bytes are not copied.
 pub(super) fn in_memory(pieces: &[Bytes], range: Range<u64>) -> Body {
+    if let [piece] = pieces {
+        let length = piece.len() as u64;
+        // Both are within the piece, whose length is a usize.
+        let (from, to) = (range.start.min(length), range.end.min(length));
+        return match from < to {
+            true => piece.slice(from as usize..to as usize).into(),
+            false => Body::Empty,
+        };
+    }
     let mut parts = Vec::with_capacity(pieces.len());
     cut(pieces, range, &mut parts);
     match parts.len() {

@@ -1,16 +1,20 @@
 //! `Cache-Status` (RFC 9211): one member per cache that handled the answer, ours last.
 
-use std::fmt::Write as _;
-
 use super::outcome::{Outcome, Passage};
 
-/// Our member of the list: `NODE; hit; ttl=…` or `NODE; fwd=miss; fwd-status=200; stored; collapsed`.
-///
-/// `node` is written as a token where it is one, else as a string (RFC 8941 §3.3).
+/// A node's name as it begins our member: a token where it is one, else a string (RFC 8941 §3.3).
 #[must_use]
-pub(super) fn member(node: &str, passage: &Passage) -> String {
-    let mut text = String::with_capacity(node.len() + 48);
+pub(super) fn name(node: &str) -> Box<str> {
+    let mut text = String::with_capacity(node.len());
     write_node(&mut text, node);
+    text.into()
+}
+
+/// Writes our member of the list: `NODE; hit; ttl=…` or `NODE; fwd=miss; fwd-status=200; stored; collapsed`.
+///
+/// `name` is what [`name`] made of the node's.
+pub(super) fn write(text: &mut String, name: &str, passage: &Passage) {
+    text.push_str(name);
     match passage.fwd {
         // Neither found nor asked for.
         None if matches!(passage.outcome, Outcome::Own(_)) => {}
@@ -25,8 +29,8 @@ pub(super) fn member(node: &str, passage: &Passage) -> String {
         }
     }
     if let Some(ttl_s) = passage.ttl_s {
-        // Writing to a String cannot fail.
-        write!(text, "; ttl={ttl_s}").unwrap_or_default();
+        text.push_str("; ttl=");
+        text.push_str(itoa::Buffer::new().format(ttl_s));
     }
     if passage.stored {
         text.push_str("; stored");
@@ -44,7 +48,6 @@ pub(super) fn member(node: &str, passage: &Passage) -> String {
         text.push_str("; detail=");
         text.push_str(detail);
     }
-    text
 }
 
 fn write_node(text: &mut String, node: &str) {
@@ -71,6 +74,12 @@ mod tests {
     use super::super::outcome::{Fwd, Own, Refusal};
     use super::*;
     use http::StatusCode;
+
+    fn member(node: &str, passage: &Passage) -> String {
+        let mut text = String::new();
+        write(&mut text, &name(node), passage);
+        text
+    }
 
     #[test]
     fn each_way_of_answering_has_its_line() {

@@ -1,5 +1,6 @@
 //! The end of a request: the head is counted when it leaves, the body when its last byte has gone or the client has.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -40,7 +41,7 @@ impl Proxy {
         begin: Instant,
         now: SystemTime,
     ) -> Receipt {
-        let request_id = rand::random();
+        let request_id = next_id();
         let record = self.access.is_on().then(|| {
             Box::new(Record {
                 time: now,
@@ -80,7 +81,7 @@ impl Proxy {
     pub(super) fn finish(
         &self,
         receipt: Receipt,
-        response: Response<Body>,
+        mut response: Response<Body>,
         passage: Passage,
     ) -> Response<Body> {
         let Receipt {
@@ -90,11 +91,9 @@ impl Proxy {
             mut record,
             ..
         } = receipt;
-        let metrics = self.metrics.site(site.as_ref().map(|site| &*site.name));
         let elapsed = begin.elapsed();
-        metrics.answered(passage.outcome, elapsed.as_secs_f64());
         if let Some(record) = &mut record {
-            record.site = site.map(|site| site.name.clone());
+            record.site = site.as_ref().map(|site| site.name.clone());
             record.status = response.status().as_u16();
             record.first_byte = elapsed;
             record.outcome = passage.outcome.label();
@@ -102,41 +101,65 @@ impl Proxy {
             record.collapsed = passage.collapsed;
             record.origin = passage.origin;
         }
-        let mut end = End {
-            metrics,
-            outcome: passage.outcome,
-            begin,
-            access: self.access.clone(),
-            record,
-            body_bytes: 0,
-            complete: false,
-        };
-        let (parts, body) = response.into_parts();
-        let declared = || {
-            parts
-                .headers
-                .get(CONTENT_LENGTH)?
-                .to_str()
-                .ok()?
-                .parse()
-                .ok()
-        };
-        let length = body.size_hint().exact().or_else(declared);
-        let body = match body {
-            Body::Stream(stream) if !is_head => Body::stream(Counted {
-                stream,
-                length,
-                end,
-            }),
-            // What is in memory is as good as sent: wrapping it would cost every hit an allocation.
-            in_memory => {
-                end.body_bytes = in_memory.size_hint().exact().unwrap_or(0);
-                end.complete = true;
-                in_memory
+        let name = site.as_ref().map(|site| &*site.name);
+        self.metrics.at(name, |metrics| {
+            metrics.answered(passage.outcome, elapsed);
+            match response.body_mut() {
+                Body::Stream(_) if !is_head => {
+                    let end = End {
+                        metrics: Arc::clone(metrics),
+                        outcome: passage.outcome,
+                        begin,
+                        access: self.access.clone(),
+                        record,
+                        body_bytes: 0,
+                        complete: false,
+                    };
+                    count_stream(&mut response, end);
+                }
+                // What is in memory is as good as sent: wrapping it would cost every hit an allocation.
+                in_memory => {
+                    let body_bytes = in_memory.size_hint().exact().unwrap_or(0);
+                    metrics.sent(passage.outcome, body_bytes);
+                    if let Some(mut record) = record {
+                        record.body_bytes = body_bytes;
+                        record.complete = true;
+                        record.duration = begin.elapsed();
+                        self.access.write(record);
+                    }
+                }
             }
-        };
-        Response::from_parts(parts, body)
+        });
+        response
     }
+}
+
+/// Puts the counting body around a response's stream.
+fn count_stream(response: &mut Response<Body>, end: End) {
+    let declared = || {
+        let field = response.headers().get(CONTENT_LENGTH)?;
+        field.to_str().ok()?.parse().ok()
+    };
+    let length = response.body().size_hint().exact().or_else(declared);
+    if let Body::Stream(stream) = std::mem::take(response.body_mut()) {
+        *response.body_mut() = Body::stream(Counted {
+            stream,
+            length,
+            end,
+        });
+    }
+}
+
+/// The next request's id. Random where each worker begins, spread from there (SplitMix64): told apart, not secret.
+fn next_id() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(rand::random());
+    }
+    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    STATE.set(state);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn host(parts: &Parts) -> String {

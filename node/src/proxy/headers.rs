@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use http::header::{
-    AGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, DATE, EXPECT, FORWARDED, HOST, HeaderName,
-    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-    VIA,
+    AGE, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, DATE, EXPECT, FORWARDED, HOST,
+    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Method, Version};
 
@@ -121,6 +122,26 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// Fields of a request that have a say in whether a stored response is sent, and in what of it.
+static CHOOSING: [HeaderName; 10] = [
+    CACHE_CONTROL,
+    PRAGMA,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
+    IF_RANGE,
+    RANGE,
+    CONNECTION,
+    CDN_LOOP,
+];
+
+/// Is the request without any of [`CHOOSING`]? Most are; then one look at its fields stands for a dozen searches.
+#[must_use]
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    !headers.keys().any(|name| CHOOSING.contains(name))
 }
 
 /// Who we are and where the request came to us, as the origin is told.

@@ -6,6 +6,7 @@
 //! What is in the key: site, scheme, host with port, path, query without the dropped parameters. What is in the purge
 //! identity: host without port, path and that query, so that one purge reaches http, https and every variant.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 
 use http::Uri;
@@ -59,14 +60,15 @@ impl Authority {
     /// Parses `host[:port]`.
     pub fn parse(text: &str, tls: bool) -> Result<Self, TargetError> {
         let (host, port) = split_port(text)?;
-        let host = if host.starts_with('[') {
+        let mut text = String::with_capacity(text.len());
+        if host.starts_with('[') {
             let inner = host
                 .strip_prefix('[')
                 .and_then(|host| host.strip_suffix(']'));
             let address: std::net::Ipv6Addr = inner
                 .and_then(|inner| inner.parse().ok())
                 .ok_or(TargetError::BadHost)?;
-            format!("[{address}]")
+            write!(text, "[{address}]").map_err(|_| TargetError::BadHost)?;
         } else {
             let host = host.strip_suffix('.').unwrap_or(host);
             let fine =
@@ -74,13 +76,14 @@ impl Authority {
             if host.is_empty() || host.len() > 253 || !host.bytes().all(fine) {
                 return Err(TargetError::BadHost);
             }
-            host.to_ascii_lowercase()
-        };
-        let host_len = host.len();
-        let mut text = host;
+            text.push_str(host);
+            text.make_ascii_lowercase();
+        }
+        let host_len = text.len();
         match port {
             Some(port) if port != if tls { 443 } else { 80 } => {
-                write!(text, ":{port}").map_err(|_| TargetError::BadHost)?;
+                text.push(':');
+                text.push_str(itoa::Buffer::new().format(port));
             }
             _ => {}
         }
@@ -101,11 +104,13 @@ impl Authority {
 }
 
 fn split_port(text: &str) -> Result<(&str, Option<u16>), TargetError> {
-    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
-    let Some(colon) = text[after_brackets..]
-        .find(':')
-        .map(|at| at + after_brackets)
-    else {
+    let after_brackets = match text.as_bytes().first() {
+        Some(b'[') => text.rfind(']').map_or(0, |at| at + 1),
+        // A bracket elsewhere is in no host, whatever is cut off behind it.
+        _ => 0,
+    };
+    let found = memchr::memchr(b':', &text.as_bytes()[after_brackets..]);
+    let Some(colon) = found.map(|at| at + after_brackets) else {
         return Ok((text, None));
     };
     let (host, port) = (&text[..colon], &text[colon + 1..]);
@@ -230,17 +235,30 @@ fn split_url(url: &str) -> (&str, &str) {
 /// The whole primary key, compared byte for byte on lookup. The separator cannot occur in any part.
 #[must_use]
 pub fn primary(site: &str, tls: bool, authority: &Authority, target: &Target) -> Vec<u8> {
-    let path_and_query = target.path_and_query().as_str();
-    let length = site.len() + authority.as_str().len() + path_and_query.len() + 9;
-    let mut key = Vec::with_capacity(length);
+    with_primary(site, tls, authority, target, <[u8]>::to_vec)
+}
+
+/// The same where it is only looked at: made in a buffer that the thread keeps.
+pub fn with_primary<R>(
+    site: &str,
+    tls: bool,
+    authority: &Authority,
+    target: &Target,
+    look: impl FnOnce(&[u8]) -> R,
+) -> R {
+    thread_local! {
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut key = BUFFER.take();
+    key.clear();
     key.extend_from_slice(site.as_bytes());
-    key.push(0);
-    key.extend_from_slice(if tls { b"https" } else { b"http" });
-    key.push(0);
+    key.extend_from_slice(if tls { b"\0https\0" } else { b"\0http\0" });
     key.extend_from_slice(authority.as_str().as_bytes());
     key.push(0);
-    key.extend_from_slice(path_and_query.as_bytes());
-    key
+    key.extend_from_slice(target.path_and_query().as_str().as_bytes());
+    let looked = look(&key);
+    BUFFER.set(key);
+    looked
 }
 
 fn unreserved(byte: u8) -> bool {

@@ -33,6 +33,18 @@ pub(super) struct Found {
 }
 
 impl Proxy {
+    /// Looks in memory only, at the primary key only: what matches there and was not purged, fresh or not.
+    pub(super) fn peek(&self, ask: &Ask) -> Option<(Stored, PurgeVerdict)> {
+        let (site, tls) = (&ask.site.name, ask.client.tls);
+        let entry = key::with_primary(site, tls, &ask.authority, &ask.target, |whole| {
+            self.store.peek_whole(whole)
+        })?;
+        if !vary::matches(&entry.meta().selection, &ask.headers) {
+            return None;
+        }
+        self.usable(ask, entry)
+    }
+
     /// Looks in memory, then on disk.
     pub(super) async fn find(&self, ask: &Ask) -> Found {
         let whole = key::primary(&ask.site.name, ask.client.tls, &ask.authority, &ask.target);

@@ -30,6 +30,8 @@ pub(super) struct Marks {
     solo: Box<[AtomicU64]>,
     /// High 24 bits: fingerprint. Low 40: milliseconds since 2020; what was asked for before is unusable.
     invalidated: Box<[AtomicU64]>,
+    /// The latest of those times. What was asked for later needs no look at the table.
+    newest_ms: AtomicU64,
 }
 
 impl Default for Marks {
@@ -40,6 +42,7 @@ impl Default for Marks {
             begin: Instant::now(),
             solo: table(),
             invalidated: table(),
+            newest_ms: AtomicU64::new(0),
         }
     }
 }
@@ -71,17 +74,22 @@ impl Marks {
     /// Makes everything unusable that was asked of the origin up to `now` under this purge identity (RFC 9111 §4.4).
     pub(super) fn invalidate(&self, identity: &str, now: SystemTime) {
         let hash = self.hash(identity.as_bytes());
-        let mark = (hash & !TIME_MASK) | compact(unix_ms(now));
-        self.invalidated[slot(hash)].store(mark, Ordering::Release);
+        let now_ms = compact(unix_ms(now));
+        // First: who finds the old value here would not look at the table.
+        self.newest_ms.fetch_max(now_ms, Ordering::AcqRel);
+        self.invalidated[slot(hash)].store((hash & !TIME_MASK) | now_ms, Ordering::Release);
     }
 
     /// May a response that was asked for at this time be used?
     #[must_use]
     pub(super) fn is_valid(&self, identity: &str, request_time: SystemTime) -> bool {
+        let asked_ms = compact(unix_ms(request_time));
+        if self.newest_ms.load(Ordering::Acquire) < asked_ms {
+            return true;
+        }
         let hash = self.hash(identity.as_bytes());
         let mark = self.invalidated[slot(hash)].load(Ordering::Acquire);
-        mark & !TIME_MASK != hash & !TIME_MASK
-            || (mark & TIME_MASK) < compact(unix_ms(request_time))
+        mark & !TIME_MASK != hash & !TIME_MASK || (mark & TIME_MASK) < asked_ms
     }
 
     fn hash(&self, bytes: &[u8]) -> u64 {

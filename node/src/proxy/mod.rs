@@ -48,9 +48,11 @@ mod targeted;
 mod tests;
 mod vary;
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use futures_util::future::Either;
 use http::{HeaderValue, Request, Response};
 use nearside_cache_store::Store;
 use tokio::runtime::Handle as Runtime;
@@ -66,6 +68,8 @@ use crate::exchange::{Body, Client, Handle};
 use crate::observe::access::AccessLog;
 use crate::protect::Protect;
 use crate::view::{PurgeBook, Views};
+use admit::Ask;
+use finish::Receipt;
 use marks::Marks;
 
 /// What the proxy is made of. Everything is shared with others; the proxy owns none of it alone.
@@ -103,6 +107,8 @@ pub struct Proxy {
     cdn_id: Box<str>,
     https_port: u16,
     via: HeaderValue,
+    /// The node's name as `Cache-Status` says it.
+    name: Box<str>,
     views: Arc<Views>,
     purges: Arc<PurgeBook>,
     store: Store<HttpMeta>,
@@ -132,6 +138,7 @@ impl Proxy {
         Self {
             // A node's name is checked where it is configured; one that could not stand in a field is left out.
             via: HeaderValue::from_str(&via).unwrap_or(HeaderValue::from_static("1.1 nearside")),
+            name: cache_status::name(&parts.node),
             node: parts.node,
             cdn_id: parts.cdn_id,
             https_port: parts.https_port,
@@ -159,29 +166,53 @@ impl Proxy {
 }
 
 impl Handle for Proxy {
-    async fn handle(
+    fn handle(
         self: Arc<Self>,
         client: Arc<Client>,
         request: Request<Body>,
-    ) -> Response<Body> {
+    ) -> impl Future<Output = Response<Body>> + 'static {
+        match self.begin(client, request) {
+            Begun::Answered(response) => Either::Left(ready(response)),
+            // Boxed, as the room that waiting takes is large, and a hit should not carry it along.
+            Begun::Waits(ask, body, receipt) => Either::Right(Box::pin(async move {
+                let (response, passage) = self.answer(&ask, body, receipt.request_id).await;
+                self.finish(*receipt, response, passage)
+            })),
+        }
+    }
+}
+
+/// How far a request comes without waiting.
+enum Begun {
+    /// To its end.
+    Answered(Response<Body>),
+    /// To where the disk, another request or the origin is waited for.
+    Waits(Arc<Ask>, Body, Box<Receipt>),
+}
+
+impl Proxy {
+    fn begin(&self, client: Arc<Client>, request: Request<Body>) -> Begun {
         let begin = Instant::now();
         let now = SystemTime::now();
-        let view = self.views.load();
+        let view = self.views.glance();
         let (parts, body) = request.into_parts();
         let mut receipt = self.receipt(&view, &client, &parts, begin, now);
         let method = parts.method.clone();
-        match self.admit(&view, &client, parts, now) {
+        match self.admit(&view, client, parts, (begin, now)) {
             Ok(ask) => {
                 receipt.site = Some(Arc::clone(&ask.site));
-                let ask = Arc::new(ask);
-                let (response, passage) = self.answer(&ask, body, receipt.request_id).await;
-                self.finish(receipt, response, passage)
+                match self.hit(&ask, &body) {
+                    Some((response, passage)) => {
+                        Begun::Answered(self.finish(receipt, response, passage))
+                    }
+                    None => Begun::Waits(Arc::new(ask), body, Box::new(receipt)),
+                }
             }
             Err(turned) => {
                 receipt.site.clone_from(&turned.site);
                 let passage = Passage::new(Outcome::Own(turned.own));
                 let response = self.own(&turned, &method, receipt.request_id, &passage);
-                self.finish(receipt, response, passage)
+                Begun::Answered(self.finish(receipt, response, passage))
             }
         }
     }

@@ -1,8 +1,10 @@
 //! Response heads: from a stored entry, from a running fill, from the origin, or our own few words.
 //! The only place of the proxy that knows what status a situation has.
 
+use std::cell::Cell;
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::header::{
     AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPIRES, HeaderValue,
     LOCATION, RETRY_AFTER, VIA,
@@ -37,18 +39,30 @@ impl Proxy {
         entry: &Stored,
         passage: &Passage,
     ) -> Option<Response<Body>> {
-        let meta = entry.meta();
-        let (mut response, content) =
-            self.head(ask, meta, (Some(entry.body_bytes()), true), passage);
-        *response.body_mut() = match (content, entry.body()) {
-            (Content::Nothing, _) => Body::Empty,
-            (Content::Bytes(range), Some(pieces)) => body::in_memory(pieces, range),
-            (Content::Bytes(range), None) => {
-                body::from_reader(self.store.read(entry, range).await.ok()?)
-            }
-            (Content::Parts(parts), Some(pieces)) => body::parts_in_memory(pieces, parts),
-            (Content::Parts(parts), None) => body::parts_on_disk(&self.store, entry, parts).await?,
+        if let Some(response) = self.send_from_memory(ask, entry, passage) {
+            return Some(response);
+        }
+        let length = Some(entry.body_bytes());
+        let (mut response, content) = self.head(ask, entry.meta(), (length, true), passage);
+        *response.body_mut() = match content {
+            Content::Nothing => Body::Empty,
+            Content::Bytes(range) => body::from_reader(self.store.read(entry, range).await.ok()?),
+            Content::Parts(parts) => body::parts_on_disk(&self.store, entry, parts).await?,
         };
+        Some(response)
+    }
+
+    /// The same without waiting; none where the body has to be read from disk.
+    pub(super) fn send_from_memory(
+        &self,
+        ask: &Ask,
+        entry: &Stored,
+        passage: &Passage,
+    ) -> Option<Response<Body>> {
+        let pieces = entry.body()?;
+        let length = Some(entry.body_bytes());
+        let (mut response, content) = self.head(ask, entry.meta(), (length, true), passage);
+        *response.body_mut() = in_memory(pieces, content);
         Some(response)
     }
 
@@ -111,12 +125,14 @@ impl Proxy {
             fields.insert(AGE, HeaderValue::from(age_s));
         }
         self.sign(&mut fields, passage);
-        if not_modified(
-            &ask.headers,
-            meta.status,
-            &meta.head,
-            meta.freshness.response_time,
-        ) {
+        let not_modified = !ask.plain
+            && not_modified(
+                &ask.headers,
+                meta.status,
+                &meta.head,
+                meta.freshness.response_time,
+            );
+        if not_modified {
             narrow_to_not_modified(&mut fields);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             *response.headers_mut() = fields;
@@ -126,7 +142,11 @@ impl Proxy {
         let content = match length {
             None => Content::Bytes(0..u64::MAX),
             Some(length) => {
-                match part(&ask.method, &ask.headers, meta.status, &meta.head, length) {
+                let asked = match ask.plain {
+                    true => Part::Whole,
+                    false => part(&ask.method, &ask.headers, meta.status, &meta.head, length),
+                };
+                match asked {
                     Part::Several(ranges) if in_parts => {
                         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                         let boundary = format!("{:032x}", rand::random::<u128>());
@@ -228,12 +248,24 @@ impl Proxy {
 
     /// Our lines in `Via` and `Cache-Status`.
     fn sign(&self, fields: &mut HeaderMap, passage: &Passage) {
+        thread_local! {
+            static TEXT: Cell<String> = const { Cell::new(String::new()) };
+        }
         fields.append(VIA, self.via.clone());
-        headers::append(
-            fields,
-            CACHE_STATUS,
-            &cache_status::member(&self.node, passage),
-        );
+        let mut text = TEXT.take();
+        text.clear();
+        cache_status::write(&mut text, &self.name, passage);
+        headers::append(fields, CACHE_STATUS, &text);
+        TEXT.set(text);
+    }
+}
+
+/// What is sent of a body in memory.
+fn in_memory(pieces: &[Bytes], content: Content) -> Body {
+    match content {
+        Content::Nothing => Body::Empty,
+        Content::Bytes(range) => body::in_memory(pieces, range),
+        Content::Parts(parts) => body::parts_in_memory(pieces, parts),
     }
 }
 

@@ -122,6 +122,12 @@ impl Views {
         self.0.load_full()
     }
 
+    /// The same for a moment's look, without a reference that all workers would count at one place.
+    #[must_use]
+    pub fn glance(&self) -> arc_swap::Guard<Arc<View>> {
+        self.0.load()
+    }
+
     /// Puts a new view in force.
     pub fn store(&self, view: Arc<View>) {
         self.0.store(view);

@@ -62,6 +62,8 @@ struct Book {
     sites: HashMap<Box<str>, SiteBook>,
     /// Entries of any site filled below this are gone.
     floor: u64,
+    /// The greatest index of any site's purges.
+    newest: u64,
 }
 
 /// All purges that still matter, by site.
@@ -89,6 +91,7 @@ impl PurgeBook {
         let entry = SiteBook::new(purges);
         self.book.rcu(|book| {
             let mut book = Book::clone(book);
+            book.newest = book.newest.max(entry.newest);
             book.sites.insert(site.into(), entry.clone());
             book
         });
@@ -100,10 +103,15 @@ impl PurgeBook {
         sites: impl Iterator<Item = (&'a str, &'a Arc<SitePurges>)>,
         floor: u64,
     ) {
-        let sites = sites
+        let sites: HashMap<_, _> = sites
             .map(|(site, purges)| (site.into(), SiteBook::new(purges)))
             .collect();
-        self.book.store(Arc::new(Book { sites, floor }));
+        let newest = sites.values().map(|site| site.newest).max().unwrap_or(0);
+        self.book.store(Arc::new(Book {
+            sites,
+            floor,
+            newest,
+        }));
     }
 
     /// Purges one URL (`host/path?query`), all its variants, on this node alone.
@@ -124,6 +132,9 @@ impl PurgeBook {
         let book = self.book.load();
         if fill_index < book.floor {
             return PurgeVerdict::Gone;
+        }
+        if book.newest <= fill_index {
+            return PurgeVerdict::Usable;
         }
         let Some(site) = book.sites.get(identity.site) else {
             return PurgeVerdict::Usable;

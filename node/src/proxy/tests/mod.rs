@@ -2,6 +2,7 @@
 
 mod caching;
 mod fills;
+mod hits;
 mod messages;
 mod passing;
 mod stale;

@@ -1,0 +1,172 @@
+//! A hit in memory is answered without waiting (`Proxy::hit`), and must say what the way that waits says.
+
+use std::time::{Instant, SystemTime};
+
+use super::*;
+use crate::proxy::admit::Ask;
+use crate::proxy::answer::Answered;
+use crate::proxy::cache_control::CacheControl;
+use crate::proxy::{conditions, headers};
+
+const STORED: &[(&str, &str)] = &[
+    ("cache-control", "public, max-age=600"),
+    ("content-type", "text/plain"),
+    ("etag", "\"one\""),
+    ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ("via", "1.1 before"),
+    ("cache-status", "before; hit"),
+    ("age", "7"),
+    ("x-own", "1"),
+    ("x-own", "2"),
+];
+
+fn ask(bed: &Bed, request: Request<Body>) -> Ask {
+    let (parts, _) = request.into_parts();
+    let view = bed.proxy.views.load();
+    let times = (Instant::now(), SystemTime::now());
+    bed.proxy
+        .admit(&view, Arc::new(client()), parts, times)
+        .unwrap()
+}
+
+/// What a plain request lets us skip says of one what it says of a request without fields.
+#[test]
+fn a_plain_request_chooses_nothing() {
+    for (fields, _) in ROWS {
+        let request = get("/a", fields);
+        let headers = request.headers();
+        let chooses = CacheControl::of_request(headers) != CacheControl::default()
+            || conditions::needs_origin(headers)
+            || headers.contains_key("connection")
+            || headers.contains_key("range")
+            || headers.contains_key("if-none-match")
+            || headers.contains_key("if-modified-since");
+        assert_eq!(headers::is_plain(headers), !chooses, "{fields:?}");
+    }
+    let looped = get("/a", &[("cdn-loop", "nearside-test")]);
+    assert!(!headers::is_plain(looped.headers()));
+}
+
+async fn told((response, passage): Answered) -> (String, Got) {
+    (format!("{passage:?}"), collect(response).await)
+}
+
+/// Multipart boundaries are random.
+fn without_boundary(got: &Got) -> String {
+    let text = format!("{got:?}");
+    match text.split_once("boundary=") {
+        Some((_, rest)) => {
+            let boundary: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+            text.replace(&boundary, "B")
+        }
+        None => text,
+    }
+}
+
+/// The fields of a request, and whether it is answered without waiting.
+type Row<'a> = (&'a [(&'static str, &'static str)], bool);
+
+const ROWS: &[Row<'static>] = &[
+    (&[], true),
+    (&[("accept", "*/*"), ("cookie", "a=b")], true),
+    (&[("authorization", "Basic YTpi")], true),
+    (&[("if-none-match", "\"one\"")], true),
+    (&[("if-none-match", "W/\"one\", \"two\"")], true),
+    (&[("if-none-match", "\"two\"")], true),
+    (&[("if-none-match", "*")], true),
+    (
+        &[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")],
+        true,
+    ),
+    (
+        &[("if-modified-since", "Sat, 05 Nov 1994 08:49:37 GMT")],
+        true,
+    ),
+    (&[("range", "bytes=1-2")], true),
+    (&[("range", "bytes=-3")], true),
+    (&[("range", "bytes=0-1,4-5")], true),
+    (&[("range", "bytes=100-")], true),
+    (&[("range", "bytes=1-2"), ("if-range", "\"one\"")], true),
+    (&[("range", "bytes=1-2"), ("if-range", "\"two\"")], true),
+    (&[("cache-control", "max-age=60")], true),
+    (&[("cache-control", "max-age=1")], false),
+    (&[("cache-control", "min-fresh=60")], true),
+    (&[("cache-control", "min-fresh=100000")], false),
+    (&[("cache-control", "max-stale")], true),
+    (&[("cache-control", "only-if-cached")], true),
+    (&[("cache-control", "no-cache")], false),
+    (&[("cache-control", "no-store")], true),
+    (&[("pragma", "no-cache")], false),
+    (&[("if-match", "\"one\"")], false),
+    (
+        &[("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")],
+        false,
+    ),
+    (
+        &[
+            ("connection", "cache-control"),
+            ("cache-control", "no-cache"),
+        ],
+        true,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_ways_to_a_hit_say_the_same() {
+    for settings in ["", "[[rule]]\nmatch = { path = \"/a*\" }\nttl = \"2h\"\n"] {
+        let bed = Bed::with(settings, always(200, STORED, "0123456789")).await;
+        bed.get("/a?b=1").await;
+        for (fields, at_once) in ROWS {
+            for method in [Method::GET, Method::HEAD] {
+                let request = || request(method.clone(), "/%61?b=1", fields, Body::Empty);
+                let ask = ask(&bed, request());
+                let hit = bed.proxy.hit(&ask, &Body::Empty);
+                assert_eq!(hit.is_some(), *at_once, "{settings} {method} {fields:?}");
+                let Some(hit) = hit else { continue };
+                let (passage, got) = told(hit).await;
+                let waited = bed.proxy.answer(&Arc::new(ask), Body::Empty, 0).await;
+                let (passage_waited, got_waited) = told(waited).await;
+                assert_eq!(passage, passage_waited, "{method} {fields:?}");
+                let both = [&got, &got_waited].map(without_boundary);
+                assert_eq!(both[0], both[1], "{method} {fields:?}");
+                assert_eq!(got.headers.get_all("via").iter().count(), 2);
+                assert_eq!(got.headers.get_all("cache-status").iter().count(), 2);
+                assert_eq!(got.headers.get_all("age").iter().count(), 1);
+            }
+        }
+        assert_eq!(bed.origin.count(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_hit_in_memory_waits() {
+    let bed = Bed::start(always(200, STORED, "0123456789")).await;
+    let at_once = |request: Request<Body>| {
+        let ask = ask(&bed, request);
+        bed.proxy.hit(&ask, &Body::Empty).is_some()
+    };
+    assert!(!at_once(get("/a", &[])));
+    bed.get("/a").await;
+    assert!(at_once(get("/a", &[])));
+    assert!(!at_once(request(Method::POST, "/a", &[], Body::Empty)));
+    let asked = ask(&bed, get("/a", &[]));
+    assert!(bed.proxy.hit(&asked, &Body::from("content")).is_none());
+    bed.purge("/a", true);
+    assert!(!at_once(get("/a", &[])));
+    bed.get("/a").await;
+    assert!(at_once(get("/a", &[])));
+    bed.purge("/a", false);
+    assert!(!at_once(get("/a", &[])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variant_at_the_primary_key_is_a_hit_for_its_own_readers() {
+    let fields = &[("cache-control", "max-age=60"), ("vary", "accept-language")];
+    let bed = Bed::start(always(200, fields, "deutsch")).await;
+    let german = || get("/a", &[("accept-language", "de")]);
+    bed.send(german()).await;
+    let hit = |request| bed.proxy.hit(&ask(&bed, request), &Body::Empty).is_some();
+    assert!(hit(german()));
+    assert!(!hit(get("/a", &[("accept-language", "en")])));
+    assert!(!hit(get("/a", &[])));
+}
