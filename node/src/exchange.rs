@@ -165,6 +165,22 @@ impl http_body::Body for Body {
     }
 }
 
+/// May this byte stand in a registered name? Letters, digits, `-`, `.` and `_` are all that DNS can hold and that can be
+/// compared safely.
+#[must_use]
+pub fn in_host(byte: u8) -> bool {
+    static YES: [bool; 256] = {
+        let mut yes = [false; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            yes[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            byte += 1;
+        }
+        yes
+    };
+    YES[usize::from(byte)]
+}
+
 /// What answers requests. One value serves every connection of a listener, on every core.
 pub trait Handle: Send + Sync + 'static {
     /// Answers one request. Never fails: an error is a response too. Its shape is settled by the listener: a target in

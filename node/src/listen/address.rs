@@ -6,6 +6,8 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
 
+use crate::exchange::in_host;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Is `address` one of the proxies whose word is believed?
@@ -96,7 +98,6 @@ fn split_unquoted(text: &str, separator: char) -> Vec<&str> {
 /// Is this `uri-host [ ":" port ]` (RFC 9110 §7.2)? Stricter than the grammar: a registered name must be of letters,
 /// digits, `-`, `.` and `_`, which is all that DNS can hold and that can be compared safely.
 pub(super) fn valid_host(host: &[u8]) -> bool {
-    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let end = if host.first() == Some(&b'[') {
         let Some(end) = host.iter().position(|byte| *byte == b']') else {
             return false;
@@ -107,7 +108,7 @@ pub(super) fn valid_host(host: &[u8]) -> bool {
         }
         end + 1
     } else {
-        let end = host.iter().position(|byte| !in_name(byte));
+        let end = host.iter().position(|byte| !in_host(*byte));
         let end = end.unwrap_or(host.len());
         if end == 0 || end > 255 {
             return false;

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::{CONNECTION, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
@@ -45,10 +46,12 @@ pub(super) struct Http1 {
 }
 
 /// Answers one request of a connection.
-pub(super) async fn answer<H: Handle>(
+///
+/// The handler is called before the future is made, so that the request is not moved about in it.
+pub(super) fn answer<H: Handle>(
     line: Rc<Line<H>>,
     mut request: Request<Incoming>,
-) -> Result<Response<Reply>, Infallible> {
+) -> impl Future<Output = Result<Response<Reply>, Infallible>> {
     let mut ticket = Ticket::new(Rc::clone(&line.pulse), request.version() == Version::HTTP_2);
     let mut close = false;
     let framing = match &line.http1 {
@@ -70,7 +73,8 @@ pub(super) async fn answer<H: Handle>(
     };
     if let Err(refusal) = settled {
         line.metrics.refused(refusal);
-        return Ok(refuse(refusal, request.version(), ticket));
+        let refused = refuse(refusal, request.version(), ticket);
+        return Either::Left(ready(Ok(refused)));
     }
     let client = match &line.proxies {
         None => Arc::clone(&line.client),
@@ -95,27 +99,26 @@ pub(super) async fn answer<H: Handle>(
             ))
         }
     });
+    let exchange = line.client.interim.as_ref().map(|interim| interim.begin());
     let handling = Arc::clone(&line.handler).handle(client, request);
-    let mut response = match (&line.http1, &line.client.interim) {
-        (Some(http1), Some(interim)) if version == Version::HTTP_11 => {
-            with_interims(http1, interim.begin(), handling).await
+    Either::Right(async move {
+        let mut response = match (&line.http1, exchange) {
+            (Some(http1), Some(exchange)) if version == Version::HTTP_11 => {
+                with_interims(http1, exchange, handling).await
+            }
+            // An older client knows none (RFC 9110 §15.2).
+            _ => handling.await,
+        };
+        // What the origin spoke is no word for this hop (RFC 9110 §2.5); for an older client hyper says 1.0 by itself.
+        *response.version_mut() = Version::HTTP_11;
+        if close && version < Version::HTTP_2 {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        // An older client knows none (RFC 9110 §15.2).
-        (_, Some(interim)) => {
-            interim.begin();
-            handling.await
-        }
-        (_, None) => handling.await,
-    };
-    // What the origin spoke is no word for this hop (RFC 9110 §2.5); for an older client hyper says 1.0 by itself.
-    *response.version_mut() = Version::HTTP_11;
-    if close && version < Version::HTTP_2 {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    ticket.whole = head_only || response.body().is_end_stream();
-    Ok(response.map(|body| Reply { body, ticket }))
+        ticket.whole = head_only || response.body().is_end_stream();
+        Ok(response.map(|body| Reply { body, ticket }))
+    })
 }
 
 /// Sends interim responses while the final one is being made.

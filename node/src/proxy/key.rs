@@ -14,6 +14,7 @@ use http::header::HOST;
 use http::uri::PathAndQuery;
 
 use crate::config::site::{CacheSettings, wildcard};
+use crate::exchange::in_host;
 
 /// Why a request names no resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +55,8 @@ impl Authority {
         if lines.next().is_some() {
             return Err(TargetError::BadHost);
         }
-        Self::parse(host.to_str().map_err(|_| TargetError::BadHost)?, tls)
+        let host = std::str::from_utf8(host.as_bytes()).map_err(|_| TargetError::BadHost)?;
+        Self::parse(host, tls)
     }
 
     /// Parses `host[:port]`.
@@ -71,9 +73,7 @@ impl Authority {
             write!(text, "[{address}]").map_err(|_| TargetError::BadHost)?;
         } else {
             let host = host.strip_suffix('.').unwrap_or(host);
-            let fine =
-                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-            if host.is_empty() || host.len() > 253 || !host.bytes().all(fine) {
+            if host.is_empty() || host.len() > 253 || !host.bytes().all(in_host) {
                 return Err(TargetError::BadHost);
             }
             text.push_str(host);
@@ -261,30 +261,28 @@ pub fn with_primary<R>(
     looked
 }
 
-fn unreserved(byte: u8) -> bool {
+const fn unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// Bytes that may stand in a path or query as they are.
 fn allowed(byte: u8) -> bool {
-    unreserved(byte)
-        || matches!(
-            byte,
-            b'!' | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b':'
-                | b'@'
-                | b'/'
-                | b'?'
-        )
+    static YES: [bool; 256] = {
+        let mut yes = [false; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            yes[byte as usize] = unreserved(byte);
+            byte += 1;
+        }
+        let others = b"!$&'()*+,;=:@/?";
+        let mut at = 0;
+        while at < others.len() {
+            yes[others[at] as usize] = true;
+            at += 1;
+        }
+        yes
+    };
+    YES[usize::from(byte)]
 }
 
 fn is_normal(bytes: &[u8]) -> bool {

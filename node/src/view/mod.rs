@@ -96,6 +96,9 @@ impl View {
             .hosts
             .get(host)
             .or_else(|| {
+                if self.wildcards.is_empty() {
+                    return None;
+                }
                 host.split_once('.')
                     .and_then(|(_, parent)| self.wildcards.get(parent))
             })
