@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::header::{AUTHORIZATION, CONNECTION};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 
 use super::cache_control::{CacheControl, Scope};
 use super::conditions;
+use super::headers::Choosing;
 use super::key::{Authority, Target};
 use super::outcome::{Own, Refusal};
 use super::{Proxy, headers};
@@ -27,8 +28,8 @@ pub(super) struct Ask {
     pub(super) version: Version,
     /// The client's fields, without what ends at this hop.
     pub(super) headers: HeaderMap,
-    /// No field of them chooses or bars what is stored ([`headers::is_plain`]).
-    pub(super) plain: bool,
+    /// Which of them choose or bar what is stored.
+    pub(super) choosing: Choosing,
     pub(super) directives: CacheControl,
     pub(super) authority: Authority,
     pub(super) target: Target,
@@ -55,7 +56,7 @@ impl Ask {
             Some(Refusal::Content)
         } else if self.ruling.bypass {
             Some(Refusal::Rule)
-        } else if !self.plain && conditions::needs_origin(&self.headers) {
+        } else if self.choosing.conditions && conditions::needs_origin(&self.headers) {
             Some(Refusal::Precondition)
         } else {
             None
@@ -139,8 +140,8 @@ impl Proxy {
                 });
             }
         }
-        let plain = headers::is_plain(&headers);
-        if !plain && headers::loops(&headers, &self.cdn_id) {
+        let mut choosing = Choosing::of(&headers);
+        if choosing.cdn_loop && headers::loops(&headers, &self.cdn_id) {
             return Err(Turned::at(Own::Loop, site));
         }
         let target =
@@ -151,18 +152,19 @@ impl Proxy {
                 ..Turned::at(Own::Redirect, site)
             });
         }
-        if !plain && headers.contains_key(CONNECTION) {
+        if choosing.connection {
             // Before anything is chosen by a field: what `Connection` names never reaches the origin, so it must not
             // choose a variant either.
             headers::remove_hop_by_hop(&mut headers);
+            choosing = Choosing::of(&headers);
         }
         Ok(Ask {
             ruling: site.ruling(target.path()),
             url: target.identity(authority.host()),
-            plain,
-            directives: match plain {
-                true => CacheControl::default(),
-                false => CacheControl::of_request(&headers),
+            choosing,
+            directives: match choosing.directives {
+                true => CacheControl::of_request(&headers),
+                false => CacheControl::default(),
             },
             site: Arc::clone(site),
             client,

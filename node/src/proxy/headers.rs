@@ -8,10 +8,9 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use http::header::{
-    AGE, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, DATE, EXPECT, FORWARDED, HOST,
-    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    AGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, DATE, EXPECT, FORWARDED, HOST, HeaderName,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    VIA,
 };
 use http::{HeaderMap, Method, Version};
 
@@ -32,7 +31,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Fields that concern one connection only.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     KEEP_ALIVE,
     PROXY_CONNECTION,
@@ -107,6 +106,16 @@ fn written(name: &HeaderName) -> Written {
 /// Takes out what ends at this hop: the fixed fields, and those that `Connection` names. A nomination of a field that
 /// frames or addresses the message is not obeyed: it would change what the rest means.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let speaks_of_itself = |value: &HeaderValue| {
+        let word = value.as_bytes();
+        word.eq_ignore_ascii_case(b"keep-alive") || word.eq_ignore_ascii_case(b"close")
+    };
+    let others = |name: &HeaderName| *name != CONNECTION && HOP_BY_HOP.contains(name);
+    if headers.get_all(CONNECTION).iter().all(speaks_of_itself) && !headers.keys().any(others) {
+        // The common case of HTTP/1 clients: nothing is nominated, nothing else is there.
+        headers.remove(CONNECTION);
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let nominated: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -124,24 +133,40 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Fields of a request that have a say in whether a stored response is sent, and in what of it.
-static CHOOSING: [HeaderName; 10] = [
-    CACHE_CONTROL,
-    PRAGMA,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    IF_MODIFIED_SINCE,
-    IF_UNMODIFIED_SINCE,
-    IF_RANGE,
-    RANGE,
-    CONNECTION,
-    CDN_LOOP,
-];
+/// Which fields a request has of those that have a say in whether a stored response is sent, and in what of it. Most
+/// requests have none; then one look at their fields stands for a dozen searches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Choosing {
+    /// `Connection`, which may nominate any of the others.
+    pub(super) connection: bool,
+    /// `CDN-Loop`.
+    pub(super) cdn_loop: bool,
+    /// `Cache-Control` or `Pragma`.
+    pub(super) directives: bool,
+    /// Conditions, but `If-Range`, which says nothing without a range.
+    pub(super) conditions: bool,
+    /// `Range`.
+    pub(super) range: bool,
+}
 
-/// Is the request without any of [`CHOOSING`]? Most are; then one look at its fields stands for a dozen searches.
-#[must_use]
-pub(super) fn is_plain(headers: &HeaderMap) -> bool {
-    !headers.keys().any(|name| CHOOSING.contains(name))
+impl Choosing {
+    #[must_use]
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" => found.connection = true,
+                "cdn-loop" => found.cdn_loop = true,
+                "cache-control" | "pragma" => found.directives = true,
+                "if-match" | "if-none-match" | "if-modified-since" | "if-unmodified-since" => {
+                    found.conditions = true;
+                }
+                "range" => found.range = true,
+                _ => {}
+            }
+        }
+        found
+    }
 }
 
 /// Who we are and where the request came to us, as the origin is told.

@@ -125,7 +125,7 @@ impl Proxy {
             fields.insert(AGE, HeaderValue::from(age_s));
         }
         self.sign(&mut fields, passage);
-        let not_modified = !ask.plain
+        let not_modified = ask.choosing.conditions
             && not_modified(
                 &ask.headers,
                 meta.status,
@@ -142,9 +142,9 @@ impl Proxy {
         let content = match length {
             None => Content::Bytes(0..u64::MAX),
             Some(length) => {
-                let asked = match ask.plain {
-                    true => Part::Whole,
-                    false => part(&ask.method, &ask.headers, meta.status, &meta.head, length),
+                let asked = match ask.choosing.range {
+                    true => part(&ask.method, &ask.headers, meta.status, &meta.head, length),
+                    false => Part::Whole,
                 };
                 match asked {
                     Part::Several(ranges) if in_parts => {

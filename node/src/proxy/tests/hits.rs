@@ -6,7 +6,8 @@ use super::*;
 use crate::proxy::admit::Ask;
 use crate::proxy::answer::Answered;
 use crate::proxy::cache_control::CacheControl;
-use crate::proxy::{conditions, headers};
+use crate::proxy::conditions;
+use crate::proxy::headers::Choosing;
 
 const STORED: &[(&str, &str)] = &[
     ("cache-control", "public, max-age=600"),
@@ -29,22 +30,24 @@ fn ask(bed: &Bed, request: Request<Body>) -> Ask {
         .unwrap()
 }
 
-/// What a plain request lets us skip says of one what it says of a request without fields.
+/// What the fields found let us skip says what it says of a request without fields.
 #[test]
-fn a_plain_request_chooses_nothing() {
+fn fields_that_are_not_found_choose_nothing() {
     for (fields, _) in ROWS {
         let request = get("/a", fields);
         let headers = request.headers();
-        let chooses = CacheControl::of_request(headers) != CacheControl::default()
-            || conditions::needs_origin(headers)
-            || headers.contains_key("connection")
-            || headers.contains_key("range")
-            || headers.contains_key("if-none-match")
-            || headers.contains_key("if-modified-since");
-        assert_eq!(headers::is_plain(headers), !chooses, "{fields:?}");
+        let found = Choosing::of(headers);
+        let directives = CacheControl::of_request(headers) != CacheControl::default();
+        assert_eq!(found.directives, directives, "{fields:?}");
+        let has = |name: &str| headers.contains_key(name);
+        assert_eq!(found.range, has("range"));
+        assert_eq!(found.connection, has("connection"));
+        let conditions =
+            conditions::needs_origin(headers) || has("if-none-match") || has("if-modified-since");
+        assert_eq!(found.conditions, conditions, "{fields:?}");
     }
     let looped = get("/a", &[("cdn-loop", "nearside-test")]);
-    assert!(!headers::is_plain(looped.headers()));
+    assert!(Choosing::of(looped.headers()).cdn_loop);
 }
 
 async fn told((response, passage): Answered) -> (String, Got) {
@@ -68,6 +71,8 @@ type Row<'a> = (&'a [(&'static str, &'static str)], bool);
 
 const ROWS: &[Row<'static>] = &[
     (&[], true),
+    (&[("connection", "Keep-Alive")], true),
+    (&[("connection", "close"), ("te", "trailers")], true),
     (&[("accept", "*/*"), ("cookie", "a=b")], true),
     (&[("authorization", "Basic YTpi")], true),
     (&[("if-none-match", "\"one\"")], true),
