@@ -259,7 +259,11 @@ pub(crate) async fn gossip(
                 None => break,
             },
             () = until(due), if !left => gossip.fire(),
-            _ = announce.tick(), if !left => gossip.announce(),
+            _ = announce.tick() => match left {
+                false => gossip.announce(),
+                // The goodbye once more, for those that it did not reach.
+                true => gossip.step(|foca, wishes| foca.gossip(wishes)),
+            },
             changed = roster.changed() => {
                 if changed.is_err() {
                     break;

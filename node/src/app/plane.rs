@@ -19,6 +19,8 @@ use crate::{listen, protect, upstream};
 
 /// Fills at once. Each holds a bounded window of bytes; beyond this, requests pass through without a fill.
 const FILLS_MAX: usize = 4096;
+/// How long the others may take to hear that this node leaves.
+const HEARING: Duration = Duration::from_secs(1);
 /// How long fills without readers may go on at a stop.
 const FILLS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -177,8 +179,9 @@ impl Plane {
         }
     }
 
-    /// How long answers that name this node may live in resolvers: steered ones carry a zone's least lifetime. Nothing
-    /// to wait for where no zone is served or there is nobody else to go to.
+    /// How long answers that name this node may live in resolvers: steered ones carry a zone's least lifetime, and are
+    /// given until the last node has heard of the leaving. Nothing to wait for where no zone is served or there is
+    /// nobody else to go to.
     pub(super) fn answer_lifetime(&self) -> Duration {
         let view = self.views.load();
         let zones = view
@@ -187,8 +190,8 @@ impl Plane {
             .map(|zone| zone.ttl_min)
             .max()
             .unwrap_or_default();
-        if view.nodes.len() > 1 {
-            zones
+        if view.nodes.len() > 1 && !zones.is_zero() {
+            zones + HEARING
         } else {
             Duration::ZERO
         }
