@@ -123,11 +123,12 @@ impl Node {
         std::fs::write(file, token).expect("the lab's folder can be written");
     }
 
-    /// Starts the process without waiting for it.
+    /// Starts the process without waiting for it. One that runs is killed first, so that its ports are free.
     ///
     /// # Panics
     /// When there is no program to start.
     pub fn spawn(&self) {
+        self.life().process = None;
         let mut command = program();
         command.arg("node").arg("--config").arg(self.config());
         let token = self.home.join("join.token");
