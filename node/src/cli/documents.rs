@@ -120,7 +120,7 @@ pub(super) const ZONE: Kind = Kind {
 
 pub(super) async fn run(kind: Kind, command: Command, global: &Global) -> anyhow::Result<()> {
     match command {
-        Command::Check { files } => check(kind, &files),
+        Command::Check { files } => check(kind, &files, global.json),
         Command::Apply {
             files,
             dry_run,
@@ -274,15 +274,21 @@ async fn list(kind: Kind, global: &Global) -> anyhow::Result<()> {
     output::text(&table.render())
 }
 
-fn check(kind: Kind, files: &[PathBuf]) -> anyhow::Result<()> {
+fn check(kind: Kind, files: &[PathBuf], json: bool) -> anyhow::Result<()> {
     let files = read_all(files)?;
-    let mut wrong = false;
-    for verdict in (kind.check)(&files) {
-        match verdict {
-            Ok(line) => output::line(&line)?,
-            Err(line) => {
-                wrong = true;
-                output::note(&line);
+    let verdicts = (kind.check)(&files);
+    let wrong = verdicts.iter().any(Result::is_err);
+    if json {
+        let told = verdicts.iter().map(|verdict| {
+            let (Ok(line) | Err(line)) = verdict;
+            serde_json::json!({ "right": verdict.is_ok(), "said": line })
+        });
+        output::json(&told.collect::<Vec<_>>())?;
+    } else {
+        for verdict in &verdicts {
+            match verdict {
+                Ok(line) => output::line(line)?,
+                Err(line) => output::note(line),
             }
         }
     }
