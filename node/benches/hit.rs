@@ -114,7 +114,7 @@ fn hit(criterion: &mut Criterion) {
     let uri = http::Uri::from_static("/assets/app.js?v=17");
     let key = || {
         let authority = Authority::parse("shop.example", false).expect("an authority");
-        let target = Target::normalise(&uri, &site.cache).expect("a target");
+        let target = Target::normalise(&uri, &site.rules).expect("a target");
         primary(&site.name, false, &authority, &target)
     };
     criterion.bench_function("key", |bencher| bencher.iter(|| black_box(key())));

@@ -80,7 +80,7 @@ impl Control {
                 "no site has the host {host}; see `nearside site list`"
             ))
         })?;
-        let identity = identity_of_url(url, &site.cache).ok_or_else(malformed)?;
+        let identity = identity_of_url(url, &site.rules).ok_or_else(malformed)?;
         Ok((Arc::clone(site), identity))
     }
 }

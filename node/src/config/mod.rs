@@ -14,6 +14,9 @@ mod text;
 mod units;
 
 pub mod node_file;
+pub mod pattern;
+pub mod policy;
+pub mod rule;
 pub mod settings;
 pub mod site;
 pub mod site_file;

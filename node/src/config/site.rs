@@ -7,8 +7,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nearside_geo::Point;
 
+use super::rule::Rules;
+
 /// What one operator publishes under some hosts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Site {
     /// The name, unique in the cluster: lower-case letters, digits and hyphens.
     pub name: Box<str>,
@@ -20,8 +22,8 @@ pub struct Site {
     pub origins: Vec<Origin>,
     /// How responses are cached.
     pub cache: CacheSettings,
-    /// In order; a later one wins, key by key.
-    pub rules: Vec<Rule>,
+    /// What is said per request: for the whole site, and by rules.
+    pub rules: Rules,
     /// The client side of TLS.
     pub tls: TlsSettings,
     /// Fields set on requests towards origins, after everything else.
@@ -89,22 +91,25 @@ pub struct HealthCheck {
     pub rise: u32,
 }
 
-/// Caching, for the whole site or as one rule changes it.
+/// Caching, as far as it is the same for the whole site.
 #[derive(Clone, Debug)]
 pub struct CacheSettings {
-    /// RFC 5861 default when the response does not say: how long past freshness an entry may answer for a broken
-    /// origin. Zero: not at all.
-    pub stale_if_error: Duration,
-    /// RFC 5861 default when the response does not say.
-    pub stale_while_revalidate: Duration,
     /// What a response that sets a cookie needs in order to be stored.
     pub set_cookie: SetCookie,
-    /// Query parameters that neither key nor origin see; `utm_*` stands for a prefix.
-    pub query_drop: Vec<Box<str>>,
     /// `strict` sites revalidate whenever the node is not fresh (a later step).
     pub strict: bool,
     /// Largest body that is stored, in bytes.
     pub body_max_bytes: u64,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            set_cookie: SetCookie::Explicit,
+            strict: false,
+            body_max_bytes: 4 << 30,
+        }
+    }
 }
 
 /// What a response with `Set-Cookie` needs in order to be stored.
@@ -120,19 +125,8 @@ pub enum SetCookie {
     Bypass,
 }
 
-/// A rule: what it matches, and what it changes where it does.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// Path patterns, any of which matches; `*` stands for any characters.
-    pub paths: Vec<Box<str>>,
-    /// Freshness lifetime in the response's stead.
-    pub ttl: Option<Duration>,
-    /// `cache = "bypass"`: neither looked up nor stored.
-    pub bypass: Option<bool>,
-}
-
 /// Where a site's certificate comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// A name under `[certificates]` of the node file; none: chosen by SNI among all files.
     pub certificate: Option<Box<str>>,
@@ -158,58 +152,6 @@ pub struct Rate {
     pub per_second: f64,
     /// Requests at once.
     pub burst: u32,
-}
-
-impl Site {
-    /// The rules' verdict for a path: lifetime override, and whether the cache is bypassed.
-    #[must_use]
-    pub fn ruling(&self, path: &str) -> Ruling {
-        let mut ruling = Ruling::default();
-        for rule in &self.rules {
-            if rule.paths.is_empty() || rule.paths.iter().any(|pattern| wildcard(pattern, path)) {
-                if rule.ttl.is_some() {
-                    ruling.ttl = rule.ttl;
-                }
-                if let Some(bypass) = rule.bypass {
-                    ruling.bypass = bypass;
-                }
-            }
-        }
-        ruling
-    }
-}
-
-/// What a site's rules say together about one path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ruling {
-    /// Freshness lifetime in the response's stead.
-    pub ttl: Option<Duration>,
-    /// Neither look up nor store.
-    pub bypass: bool,
-}
-
-/// True when `pattern`, in which `*` stands for any run of characters, covers all of `text`.
-#[must_use]
-pub fn wildcard(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t, mut star, mut retry) = (0, 0, None, 0);
-    while t < text.len() {
-        if p < pattern.len() && pattern[p] == b'*' {
-            star = Some(p);
-            retry = t;
-            p += 1;
-        } else if p < pattern.len() && pattern[p] == text[t] {
-            p += 1;
-            t += 1;
-        } else if let Some(at) = star {
-            p = at + 1;
-            retry += 1;
-            t = retry;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 /// The addresses no origin may have, whatever its name resolves to: link-local, unspecified, multicast, broadcast.

@@ -67,6 +67,11 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The line on which the value at `path` begins.
+    pub(super) fn line_of(&self, path: &str) -> usize {
+        self.line(self.offset(path))
+    }
+
     fn line(&self, offset: usize) -> usize {
         let before = self.text.as_bytes().iter().take(offset);
         1 + before.filter(|byte| **byte == b'\n').count()
@@ -114,8 +119,12 @@ impl<'a> Text<'a> {
             match value {
                 DeValue::Table(table) => table_at(table, span, path),
                 DeValue::Array(list) => {
-                    for value in list.iter().filter(|value| holds(value.span(), span)) {
+                    let before = path.len();
+                    for value in list {
                         descend(value.get_ref(), span, path);
+                        if path.len() > before {
+                            return;
+                        }
                     }
                 }
                 _ => {}

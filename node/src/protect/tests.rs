@@ -3,30 +3,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::*;
-use crate::config::site::{CacheSettings, ProtectSettings, Rate, SetCookie, Site, TlsSettings};
+use crate::config::site::{ProtectSettings, Rate, Site};
 
 fn site(protect: ProtectSettings) -> Arc<Site> {
     Arc::new(Site {
         name: "shop".into(),
         hosts: vec!["shop.example".into()],
-        any_host: false,
-        origins: Vec::new(),
-        cache: CacheSettings {
-            stale_if_error: Duration::ZERO,
-            stale_while_revalidate: Duration::ZERO,
-            set_cookie: SetCookie::Explicit,
-            query_drop: Vec::new(),
-            strict: false,
-            body_max_bytes: 0,
-        },
-        rules: Vec::new(),
-        tls: TlsSettings {
-            certificate: None,
-            redirect_http: false,
-        },
-        origin_headers: Vec::new(),
         protect,
         revision: 1,
+        ..Site::default()
     })
 }
 

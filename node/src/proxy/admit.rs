@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::cache_control::{CacheControl, Scope};
 use super::conditions;
@@ -13,7 +13,9 @@ use super::headers::Choosing;
 use super::key::{Authority, Target};
 use super::outcome::{Own, Refusal};
 use super::{Proxy, headers};
-use crate::config::site::{Ruling, Site};
+use crate::config::policy::Policy;
+use crate::config::rule::Ruling;
+use crate::config::site::Site;
 use crate::exchange::Client;
 use crate::protect::Verdict;
 use crate::view::{Identity, View};
@@ -48,13 +50,23 @@ impl Ask {
         }
     }
 
+    /// What is in force, as far as the request tells.
+    pub(super) fn policy(&self) -> &Policy {
+        self.site.rules.policy(&self.ruling)
+    }
+
+    /// What is in force for an answer.
+    pub(super) fn ruling_for(&self, status: StatusCode, headers: &HeaderMap) -> Ruling {
+        self.site.rules.at_response(&self.ruling, status, headers)
+    }
+
     /// Why the cache has no part in this request; none when it has.
     pub(super) fn bypass(&self, has_content: bool) -> Option<Refusal> {
         if self.method != Method::GET && self.method != Method::HEAD {
             Some(Refusal::Method)
         } else if has_content {
             Some(Refusal::Content)
-        } else if self.ruling.bypass {
+        } else if self.policy().bypasses() {
             Some(Refusal::Rule)
         } else if self.choosing.conditions && conditions::needs_origin(&self.headers) {
             Some(Refusal::Precondition)
@@ -145,7 +157,7 @@ impl Proxy {
             return Err(Turned::at(Own::Loop, site));
         }
         let target =
-            Target::normalise(&uri, &site.cache).map_err(|_| Turned::at(Own::BadRequest, site))?;
+            Target::normalise(&uri, &site.rules).map_err(|_| Turned::at(Own::BadRequest, site))?;
         if site.tls.redirect_http && !client.tls {
             return Err(Turned {
                 location: Some(self.https_url(&authority, &target)),
@@ -159,7 +171,7 @@ impl Proxy {
             choosing = Choosing::of(&headers);
         }
         Ok(Ask {
-            ruling: site.ruling(target.path()),
+            ruling: site.rules.at_request(&method, target.path(), &headers),
             url: target.identity(authority.host()),
             choosing,
             directives: match choosing.directives {

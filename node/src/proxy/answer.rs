@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Body as _;
 
 use super::admit::{Ask, Turned};
@@ -13,6 +13,7 @@ use super::lookup::{Found, Stored};
 use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
 use super::reuse::{Because, Circumstances, Reuse};
 use super::{Proxy, range};
+use crate::config::rule::Ruling;
 use crate::exchange::{Body, InterimLine};
 use crate::view::PurgeVerdict;
 
@@ -46,8 +47,10 @@ impl Errand<'_> {
             keeps_conditions,
             interim: self.ask.client.interim.as_ref().map(InterimLine::ticket),
             covered: self.stored.as_ref().is_some_and(|(entry, purge)| {
-                let freshness = &entry.meta().freshness;
-                freshness.stale_if_error(circumstances(self.ask, entry, *purge))
+                let meta = entry.meta();
+                let ruling = self.ask.ruling_for(meta.status, &meta.head);
+                let freshness = &meta.freshness;
+                freshness.stale_if_error(circumstances(self.ask, &ruling, meta.status, *purge))
             }),
         }
     }
@@ -68,8 +71,10 @@ impl Proxy {
             return None;
         }
         let (entry, purge) = self.peek(ask)?;
-        let freshness = &entry.meta().freshness;
-        let Reuse::Fresh { ttl_s } = freshness.reuse(circumstances(ask, &entry, purge)) else {
+        let meta = entry.meta();
+        let ruling = ask.ruling_for(meta.status, &meta.head);
+        let at = circumstances(ask, &ruling, meta.status, purge);
+        let Reuse::Fresh { ttl_s } = meta.freshness.reuse(at) else {
             return None;
         };
         let passage = Passage {
@@ -120,11 +125,10 @@ impl Proxy {
             mut fwd,
         } = found;
         if let Some((entry, purge)) = &stored {
-            let outcome = match entry
-                .meta()
-                .freshness
-                .reuse(circumstances(ask, entry, *purge))
-            {
+            let meta = entry.meta();
+            let ruling = ask.ruling_for(meta.status, &meta.head);
+            let at = circumstances(ask, &ruling, meta.status, *purge);
+            let outcome = match meta.freshness.reuse(at) {
                 Reuse::Fresh { ttl_s } => Some((Outcome::Hit, ttl_s)),
                 Reuse::AcceptedStale { ttl_s } => Some((Outcome::Stale, ttl_s)),
                 Reuse::WhileRevalidate { ttl_s } => {
@@ -190,14 +194,14 @@ fn asks_far_in(ask: &Ask) -> bool {
 
 pub(super) fn circumstances<'a>(
     ask: &'a Ask,
-    entry: &Stored,
+    ruling: &'a Ruling,
+    status: StatusCode,
     purge: PurgeVerdict,
 ) -> Circumstances<'a> {
     Circumstances {
-        status: entry.meta().status,
+        status,
         request: &ask.directives,
-        site: &ask.site.cache,
-        ruling: ask.ruling,
+        policy: ask.site.rules.policy(ruling),
         purge,
         now: ask.now,
     }

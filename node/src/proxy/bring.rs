@@ -103,8 +103,10 @@ impl Proxy {
         match follower.head().await {
             Ok(meta) => {
                 let ask = errand.ask;
+                let ruling = ask.ruling_for(meta.status, &meta.head);
+                let policy = ask.site.rules.policy(&ruling);
                 let for_us = vary::matches(&meta.selection, &ask.headers)
-                    && meta.freshness.shareable(meta.status, ask.ruling, ask.now)
+                    && meta.freshness.shareable(meta.status, policy, ask.now)
                     && self.marks.is_valid(&ask.url, meta.request_time);
                 if !for_us {
                     return Some(self.go_alone(errand).await);

@@ -40,9 +40,11 @@ impl Proxy {
             now: meta.freshness.response_time,
             ..Ask::clone(errand.ask)
         };
+        let ruling = ask.ruling_for(meta.status, &meta.head);
+        let policy = ask.site.rules.policy(&ruling);
         let passage = Passage {
             fwd_status: Some(http::StatusCode::NOT_MODIFIED),
-            ttl_s: Some(meta.freshness.ttl_s(meta.status, ask.ruling, ask.now)),
+            ttl_s: Some(meta.freshness.ttl_s(meta.status, policy, ask.now)),
             origin: Some(origin),
             ..errand.passage(Outcome::Revalidated)
         };
@@ -86,11 +88,13 @@ impl Proxy {
         fwd_status: Option<http::StatusCode>,
     ) -> Option<Answered> {
         let (entry, purge) = errand.stored.as_ref()?;
-        let freshness = entry.meta().freshness;
-        if !freshness.stale_if_error(circumstances(errand.ask, entry, *purge)) {
+        let (ask, meta) = (errand.ask, entry.meta());
+        let ruling = ask.ruling_for(meta.status, &meta.head);
+        let at = circumstances(ask, &ruling, meta.status, *purge);
+        if !meta.freshness.stale_if_error(at) {
             return None;
         }
-        let ttl_s = freshness.ttl_s(entry.meta().status, errand.ask.ruling, errand.ask.now);
+        let ttl_s = meta.freshness.ttl_s(meta.status, at.policy, ask.now);
         let passage = Passage {
             fwd_status,
             ttl_s: Some(ttl_s),

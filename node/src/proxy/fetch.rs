@@ -206,6 +206,8 @@ fn judge(
     let directives = CacheControl::of_response(response.headers());
     let life = lifetime(status, response.headers(), &directives, response_time);
     let length = content_length(&response);
+    let ruling = ask.ruling_for(status, response.headers());
+    let policy = ask.site.rules.policy(&ruling);
     let verdict = storable(Exchange {
         method: &ask.method,
         request: &ask.headers,
@@ -215,7 +217,7 @@ fn judge(
         directives: &directives,
         lifetime: life,
         part: is_part(status, response.headers(), length),
-        site_ttl: ask.ruling.ttl.is_some() && ttl_applies(status),
+        site_ttl: (policy.ttl).is_some_and(|ttl| ttl_applies(ttl, status)),
         set_cookie: ask.site.cache.set_cookie,
     });
     let verdict = match verdict {

@@ -278,9 +278,11 @@ impl Proxy {
     /// Remembers whether readers of this key should wait for each other.
     fn note_shareable(&self, job: &Job, place: &Place, meta: &HttpMeta) {
         let now = Instant::now();
+        let ruling = job.ask.ruling_for(meta.status, &meta.head);
+        let policy = job.ask.site.rules.policy(&ruling);
         if meta
             .freshness
-            .shareable(meta.status, job.ask.ruling, meta.freshness.response_time)
+            .shareable(meta.status, policy, meta.freshness.response_time)
         {
             self.marks.clear_solo(place.key.whole(), now);
         } else {

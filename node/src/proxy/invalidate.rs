@@ -63,7 +63,7 @@ fn same_origin(ask: &Ask, answer: &HeaderMap, name: HeaderName) -> Option<Target
     } else {
         relative(ask.target.path(), text)?.parse().ok()?
     };
-    Target::normalise(&uri, &ask.site.cache).ok()
+    Target::normalise(&uri, &ask.site.rules).ok()
 }
 
 /// A relative-path reference against the request's path (RFC 3986 §5.2.3); dot segments go when it is normalised.

@@ -13,7 +13,7 @@ use http::Uri;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 
-use crate::config::site::{CacheSettings, wildcard};
+use crate::config::rule::Rules;
 use crate::exchange::in_host;
 
 /// Why a request names no resource.
@@ -133,15 +133,18 @@ impl Target {
     /// Normalises (RFC 3986 §6.2.2): percent-encodings in upper case, unreserved characters decoded, dot segments
     /// removed, bytes that have no place in a URL encoded; then drops the parameters the site does not care for.
     /// Empty segments stay, as their meaning is the origin's.
-    pub fn normalise(uri: &Uri, cache: &CacheSettings) -> Result<Self, TargetError> {
+    pub fn normalise(uri: &Uri, rules: &Rules) -> Result<Self, TargetError> {
         let (path, query) = (uri.path(), uri.query());
+        let path_is_normal =
+            path.starts_with('/') && is_normal(path.as_bytes()) && !has_dot_segment(path);
         let query_untouched = query.is_none_or(|query| {
-            !query.is_empty() && is_normal(query.as_bytes()) && cache.query_drop.is_empty()
+            !query.is_empty()
+                && is_normal(query.as_bytes())
+                && path_is_normal
+                && rules.of_query(path).is_empty()
         });
-        if path.starts_with('/')
+        if path_is_normal
             && query_untouched
-            && is_normal(path.as_bytes())
-            && !has_dot_segment(path)
             && let Some(given) = uri.path_and_query()
         {
             // The common case: nothing to change, nothing to allocate.
@@ -157,6 +160,7 @@ impl Target {
             normalise_escapes(path.as_bytes(), &mut decoded);
             remove_dot_segments(&decoded)
         };
+        let dropped = rules.of_query(&text);
         let mut separator = '?';
         for parameter in query.unwrap_or_default().split('&') {
             let mut normal = String::with_capacity(parameter.len());
@@ -165,12 +169,7 @@ impl Target {
                 .split_once('=')
                 .map_or(normal.as_str(), |(name, _)| name);
             let first_of_nothing = separator == '?' && normal.is_empty();
-            if first_of_nothing
-                || cache
-                    .query_drop
-                    .iter()
-                    .any(|dropped| wildcard(dropped, name))
-            {
+            if first_of_nothing || dropped.iter().any(|pattern| pattern.covers(name)) {
                 continue;
             }
             text.push(separator);
@@ -213,7 +212,7 @@ pub fn host_of_url(url: &str) -> Option<String> {
 
 /// The purge identity of such a URL, by the same normalisation as for requests, so that the two meet.
 #[must_use]
-pub fn identity_of_url(url: &str, cache: &CacheSettings) -> Option<String> {
+pub fn identity_of_url(url: &str, rules: &Rules) -> Option<String> {
     let (authority, tail) = split_url(url);
     let authority = Authority::parse(authority, true).ok()?;
     let tail = if tail.starts_with('/') {
@@ -221,7 +220,7 @@ pub fn identity_of_url(url: &str, cache: &CacheSettings) -> Option<String> {
     } else {
         format!("/{tail}")
     };
-    let target = Target::normalise(&tail.parse().ok()?, cache).ok()?;
+    let target = Target::normalise(&tail.parse().ok()?, rules).ok()?;
     Some(target.identity(authority.host()))
 }
 
@@ -352,23 +351,22 @@ fn remove_dot_segments(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::sync::Arc;
 
-    use crate::config::site::SetCookie;
+    use crate::config::pattern::Pattern;
+    use crate::config::policy::Policy;
 
-    fn cache(query_drop: &[&str]) -> CacheSettings {
-        CacheSettings {
-            stale_if_error: Duration::ZERO,
-            stale_while_revalidate: Duration::ZERO,
-            set_cookie: SetCookie::Explicit,
-            query_drop: query_drop.iter().map(|name| (*name).into()).collect(),
-            strict: false,
-            body_max_bytes: 1,
-        }
+    fn rules(query_drop: &[&str]) -> Rules {
+        let names = query_drop.iter().map(|name| Pattern::new(name)).collect();
+        let base = Policy {
+            query_drop: Some(Arc::new(names)),
+            ..Policy::default()
+        };
+        Rules::new(base, Vec::new())
     }
 
     fn normal(uri: &str, query_drop: &[&str]) -> String {
-        let target = Target::normalise(&uri.parse().unwrap(), &cache(query_drop)).unwrap();
+        let target = Target::normalise(&uri.parse().unwrap(), &rules(query_drop)).unwrap();
         target.path_and_query().as_str().to_owned()
     }
 
@@ -448,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_purged_url_meets_the_requests_for_it() {
-        let settings = cache(&["utm_*"]);
+        let settings = rules(&["utm_*"]);
         for url in [
             "https://Shop.example/a/../b?utm_x=1&c=2#frag",
             "http://shop.example:80/b?c=2",

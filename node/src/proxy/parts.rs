@@ -106,7 +106,9 @@ impl Proxy {
         let (entry, purge) = self.usable(ask, entry)?;
         let meta = entry.meta();
         let span = Span::of_answer(&meta.head)?;
-        let Reuse::Fresh { ttl_s } = meta.freshness.reuse(circumstances(ask, &entry, purge)) else {
+        let ruling = ask.ruling_for(meta.status, &meta.head);
+        let at = circumstances(ask, &ruling, meta.status, purge);
+        let Reuse::Fresh { ttl_s } = meta.freshness.reuse(at) else {
             return None;
         };
         // What the complete object would give: the same range, or another condition than a part can meet.

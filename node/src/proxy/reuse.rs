@@ -3,14 +3,14 @@
 //! Pure: everything is given. The store holds what the response said; a site's defaults and rules are applied here,
 //! at use, so that a changed site file counts for what is already stored.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
 use super::cache_control::{CacheControl, Scope};
 use super::freshness::current_age;
 use super::storable::ttl_applies;
-use crate::config::site::{CacheSettings, Ruling};
+use crate::config::policy::Policy;
 use crate::view::PurgeVerdict;
 
 /// The freshness data of a stored response.
@@ -76,10 +76,8 @@ pub(super) struct Circumstances<'a> {
     pub status: StatusCode,
     /// The request's `Cache-Control`.
     pub request: &'a CacheControl,
-    /// The site's caching settings.
-    pub site: &'a CacheSettings,
-    /// The site's rules for this path.
-    pub ruling: Ruling,
+    /// What the site says.
+    pub policy: &'a Policy,
     /// What purges say of it. `Gone` never gets here.
     pub purge: PurgeVerdict,
     /// The clock.
@@ -93,38 +91,31 @@ impl Freshness {
         current_age(self.initial_age_s, self.response_time, now)
     }
 
-    /// Its lifetime under a site's rule, seconds.
-    #[must_use]
-    pub(super) fn lifetime_s(&self, status: StatusCode, ruling: Ruling) -> u64 {
-        match ruling.ttl {
-            Some(ttl) if ttl_applies(status) => ttl.as_secs(),
-            _ => self.lifetime_s,
-        }
-    }
-
     /// Seconds of freshness left; negative when stale. Under a site's rule the time counts from arrival: the origin's
     /// own clock has no say in it.
     #[must_use]
-    pub(super) fn ttl_s(&self, status: StatusCode, ruling: Ruling, now: SystemTime) -> i64 {
-        let age = match ruling.ttl {
-            Some(_) if ttl_applies(status) => current_age(0, self.response_time, now),
-            _ => self.age_s(now),
-        };
-        signed(self.lifetime_s(status, ruling)) - signed(age)
+    pub(super) fn ttl_s(&self, status: StatusCode, policy: &Policy, now: SystemTime) -> i64 {
+        match policy.ttl {
+            Some(ttl) if ttl_applies(ttl, status) => {
+                let here = current_age(0, self.response_time, now);
+                signed(ttl.lifetime.as_secs()) - signed(here)
+            }
+            _ => signed(self.lifetime_s) - signed(self.age_s(now)),
+        }
     }
 
     /// May the readers that waited for this response share it? Only where a request coming a moment later could have
     /// had it from the cache: fresh, and without a duty to ask first. So a page that is made for one user, but not
     /// marked so, is not handed to those who happened to wait beside them.
     #[must_use]
-    pub(super) fn shareable(&self, status: StatusCode, ruling: Ruling, now: SystemTime) -> bool {
-        !self.no_cache && self.ttl_s(status, ruling, now) > 0
+    pub(super) fn shareable(&self, status: StatusCode, policy: &Policy, now: SystemTime) -> bool {
+        !self.no_cache && self.ttl_s(status, policy, now) > 0
     }
 
     /// Decides.
     #[must_use]
     pub(super) fn reuse(&self, at: Circumstances<'_>) -> Reuse {
-        let ttl_s = self.ttl_s(at.status, at.ruling, at.now);
+        let ttl_s = self.ttl_s(at.status, at.policy, at.now);
         let fresh = ttl_s > 0 && !self.no_cache && at.purge == PurgeVerdict::Usable;
         if at.request.no_cache != Scope::Absent {
             return Reuse::Revalidate {
@@ -166,7 +157,7 @@ impl Freshness {
         }
         let window = self.window_s(
             self.stale_while_revalidate_s,
-            at.site.stale_while_revalidate.as_secs(),
+            at.policy.stale_while_revalidate,
         );
         if window > 0 && staleness_s <= window {
             return Reuse::WhileRevalidate { ttl_s };
@@ -183,21 +174,21 @@ impl Freshness {
         if self.no_cache || self.must_revalidate || at.request.no_cache != Scope::Absent {
             return false;
         }
-        let ttl_s = self.ttl_s(at.status, at.ruling, at.now);
+        let ttl_s = self.ttl_s(at.status, at.policy, at.now);
         let staleness_s = (-ttl_s).max(0).unsigned_abs();
         let window = match at.request.stale_if_error {
             Some(asked) if !self.s_maxage || self.stale_if_error_s.is_some() => asked,
-            _ => self.window_s(self.stale_if_error_s, at.site.stale_if_error.as_secs()),
+            _ => self.window_s(self.stale_if_error_s, at.policy.stale_if_error),
         };
         // Not stale at all: fresh, but the request had wanted better.
         window > 0 && staleness_s <= window || ttl_s > 0 && at.purge == PurgeVerdict::Usable
     }
 
-    fn window_s(&self, own: Option<u64>, site_default_s: u64) -> u64 {
+    fn window_s(&self, own: Option<u64>, site_default: Option<Duration>) -> u64 {
         match own {
             Some(own) => own,
             None if self.s_maxage => 0,
-            None => site_default_s,
+            None => site_default.map_or(0, |window| window.as_secs()),
         }
     }
 }

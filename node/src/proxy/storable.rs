@@ -9,6 +9,7 @@ use super::freshness::{Lifetime, Source, heuristic_status};
 use super::headers::chosen_by;
 use super::outcome::Refusal;
 use super::vary::Vary;
+use crate::config::policy::Ttl;
 use crate::config::site::SetCookie;
 
 /// What storing is decided from.
@@ -134,10 +135,11 @@ fn understood(status: StatusCode) -> bool {
     )
 }
 
-/// Does a site's `ttl` rule speak of answers with this status? It does not turn an error page into a month of errors.
+/// Does a site's `ttl` speak of answers with this status? It does not turn an error page into a month of errors, unless
+/// its rule names the status.
 #[must_use]
-pub(super) fn ttl_applies(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308)
+pub(super) fn ttl_applies(ttl: Ttl, status: StatusCode) -> bool {
+    ttl.names_status || matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308)
 }
 
 #[cfg(test)]

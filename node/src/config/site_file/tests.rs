@@ -1,4 +1,9 @@
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+
 use super::*;
+use crate::config::site::{Rate, SetCookie};
 
 const SMALL: &str =
     "name = \"shop\"\nhosts = [\"shop.example\"]\n[[origin]]\nurl = \"http://127.0.0.1:9000\"\n";
@@ -77,12 +82,16 @@ pins = {{}}
     assert!(far.point.is_some());
     assert_eq!(site.cache.set_cookie, SetCookie::Strip);
     assert_eq!(site.cache.body_max_bytes, 1 << 30);
+    let policy = |path: &str| {
+        let ruling = site.rules.at_request(&Method::GET, path, &HeaderMap::new());
+        site.rules.policy(&ruling).clone()
+    };
+    assert!(policy("/cart/1").bypasses() && !policy("/assets/1").bypasses());
+    let ttl = policy("/assets/1").ttl.map(|ttl| ttl.lifetime.as_secs());
+    assert_eq!(ttl, Some(30 * 86_400));
     assert_eq!(
-        site.ruling("/cart/1"),
-        crate::config::site::Ruling {
-            ttl: None,
-            bypass: true
-        }
+        policy("/").stale_while_revalidate,
+        Some(Duration::from_secs(30))
     );
     assert!(site.tls.redirect_http && site.tls.certificate.is_none());
     assert_eq!(site.origin_headers.len(), 1);
@@ -170,6 +179,52 @@ fn what_is_wrong_is_said_with_its_line() {
         (
             format!("{SMALL}[[rule]]\nmatch = {{ path = \"/a\" }}\n"),
             "s.toml:5: the rule changes nothing; give it `ttl = \"…\"` or `cache = \"bypass\"`",
+        ),
+        (
+            format!("{SMALL}[[rule]]\nttl = \"1s\"\nmatch = {{ pth = \"/a\" }}\n"),
+            "s.toml:7: unknown key `pth` in `rule.match`; did you mean `path`?",
+        ),
+        (
+            format!("{SMALL}[[rule]]\ncahe = \"bypass\"\n"),
+            "s.toml:6: unknown key `cahe` in `rule`; did you mean `cache`?",
+        ),
+        (
+            format!(
+                "{SMALL}[[rule]]\nttl = \"1s\"\n[[rule]]\ncache = \"bypass\"\nmatch = {{ status = \"5xx\" }}\n"
+            ),
+            "s.toml:8: `cache` acts before there is an answer, so it cannot depend on the answer's status; match by `path`, `method` or `header`, or take `status` out",
+        ),
+        (
+            format!(
+                "{SMALL}[[rule]]\nkey = {{ query_drop = [\"a\"] }}\nmatch = {{ method = \"GET\" }}\n"
+            ),
+            "s.toml:6: `key.query_drop` makes the URL that purges know, so it can depend on the path only; match by `path` alone",
+        ),
+        (
+            format!("{SMALL}[[rule]]\nttl = \"1s\"\nmatch = {{ status = \"5x\" }}\n"),
+            "s.toml:7: `rule.match.status`: \"5x\" is not a status; write it like 404, \"5xx\" or \"500-599\"",
+        ),
+        (
+            format!("{SMALL}[[rule]]\nttl = \"1s\"\nmatch = {{ status = [404, 99] }}\n"),
+            "s.toml:7: `rule.match.status`: 99 is not the status of an answer; those are 200 to 599",
+        ),
+        (
+            format!("{SMALL}[[rule]]\nttl = \"1s\"\nmatch = {{ method = \"get\" }}\n"),
+            "s.toml:7: \"get\" is not a method; did you mean \"GET\"?",
+        ),
+        (
+            format!(
+                "{SMALL}[[rule]]\nttl = \"1s\"\nmatch = {{ header = {{ Connection = true }} }}\n"
+            ),
+            "s.toml:7: the field connection ends at this hop, it cannot be matched",
+        ),
+        (
+            format!("{SMALL}[[rule]]\nttl = \"1s\"\nmatch = {{ header = {{ X-A = 7 }} }}\n"),
+            "s.toml:7: `rule.match.header.X-A`: write true, false, a pattern such as \"*json*\", or a list of patterns",
+        ),
+        (
+            format!("{SMALL}[[rule]]\nttl = \"1s\"\nmatch = {{ path = [\"/a\", \"b\"] }}\n"),
+            "s.toml:7: the path \"b\" must begin with \"/\" or \"*\"",
         ),
         (
             format!("{SMALL}[headers.origin.set]\nX-Edge-Auth = {{ secret = \"shop-edge\" }}\n"),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::site::SetCookie;
+use crate::config::policy::Ttl;
 use http::{HeaderMap, HeaderValue, header::CACHE_CONTROL};
 
 fn at(seconds: u64) -> SystemTime {
@@ -22,14 +22,11 @@ fn stored() -> Freshness {
     }
 }
 
-fn site(while_revalidate_s: u64, if_error_s: u64) -> CacheSettings {
-    CacheSettings {
-        stale_if_error: Duration::from_secs(if_error_s),
-        stale_while_revalidate: Duration::from_secs(while_revalidate_s),
-        set_cookie: SetCookie::Explicit,
-        query_drop: Vec::new(),
-        strict: false,
-        body_max_bytes: 1,
+fn site(while_revalidate_s: u64, if_error_s: u64) -> Policy {
+    Policy {
+        stale_if_error: Some(Duration::from_secs(if_error_s)),
+        stale_while_revalidate: Some(Duration::from_secs(while_revalidate_s)),
+        ..Policy::default()
     }
 }
 
@@ -39,12 +36,11 @@ fn directives(line: &'static str) -> CacheControl {
     CacheControl::of_request(&headers)
 }
 
-fn decide(stored: Freshness, request: &'static str, site: &CacheSettings, second: u64) -> Reuse {
+fn decide(stored: Freshness, request: &'static str, policy: &Policy, second: u64) -> Reuse {
     stored.reuse(Circumstances {
         status: StatusCode::OK,
         request: &directives(request),
-        site,
-        ruling: Ruling::default(),
+        policy,
         purge: PurgeVerdict::Usable,
         now: at(second),
     })
@@ -147,18 +143,16 @@ fn a_window_lets_it_be_sent_while_the_origin_is_asked() {
 
 #[test]
 fn a_broken_origin_is_covered_within_the_window() {
-    let check =
-        |stored: Freshness, request: &'static str, site: &CacheSettings, second, expected| {
-            let allowed = stored.stale_if_error(Circumstances {
-                status: StatusCode::OK,
-                request: &directives(request),
-                site,
-                ruling: Ruling::default(),
-                purge: PurgeVerdict::Usable,
-                now: at(second),
-            });
-            assert_eq!(allowed, expected, "{stored:?} {request} at {second}");
-        };
+    let check = |stored: Freshness, request: &'static str, policy: &Policy, second, expected| {
+        let allowed = stored.stale_if_error(Circumstances {
+            status: StatusCode::OK,
+            request: &directives(request),
+            policy,
+            purge: PurgeVerdict::Usable,
+            now: at(second),
+        });
+        assert_eq!(allowed, expected, "{stored:?} {request} at {second}");
+    };
     let (none, day) = (site(0, 0), site(0, 86_400));
     check(stored(), "", &none, 101, false);
     check(stored(), "", &day, 101, true);
@@ -220,10 +214,14 @@ fn a_broken_origin_is_covered_within_the_window() {
 
 #[test]
 fn a_rule_counts_from_arrival_and_only_for_good_answers() {
-    let ruling = Ruling {
-        ttl: Some(Duration::from_secs(1000)),
-        bypass: false,
+    let ruled = |names_status| Policy {
+        ttl: Some(Ttl {
+            lifetime: Duration::from_secs(1000),
+            names_status,
+        }),
+        ..Policy::default()
     };
+    let ruling = &ruled(false);
     let aged = Freshness {
         initial_age_s: 900,
         ..stored()
@@ -233,19 +231,23 @@ fn a_rule_counts_from_arrival_and_only_for_good_answers() {
         aged.ttl_s(StatusCode::INTERNAL_SERVER_ERROR, ruling, at(10)),
         -810
     );
+    let named = &ruled(true);
+    assert_eq!(
+        aged.ttl_s(StatusCode::INTERNAL_SERVER_ERROR, named, at(10)),
+        990
+    );
     assert!(aged.shareable(StatusCode::OK, ruling, at(10)));
-    assert!(!aged.shareable(StatusCode::OK, Ruling::default(), at(10)));
+    assert!(!aged.shareable(StatusCode::OK, &Policy::default(), at(10)));
 }
 
 #[test]
 fn a_soft_purge_makes_it_stale_at_once() {
     let some = site(30, 0);
-    let purged = |site: &CacheSettings| {
+    let purged = |policy: &Policy| {
         stored().reuse(Circumstances {
             status: StatusCode::OK,
             request: &CacheControl::default(),
-            site,
-            ruling: Ruling::default(),
+            policy,
             purge: PurgeVerdict::Stale,
             now: at(1),
         })

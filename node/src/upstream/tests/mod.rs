@@ -21,9 +21,7 @@ use tokio::runtime::Handle;
 
 use super::fetch::Setup;
 use super::*;
-use crate::config::site::{
-    CacheSettings, HostHeader, Origin, ProtectSettings, SetCookie, Site, TlsSettings,
-};
+use crate::config::site::{HostHeader, Origin, Site};
 use crate::exchange::{Body, BodyError};
 use crate::view::{View, Views};
 
@@ -170,24 +168,9 @@ pub(super) fn site(origins: Vec<Origin>) -> Arc<Site> {
     Arc::new(Site {
         name: "shop".into(),
         hosts: vec!["shop.example".into()],
-        any_host: false,
         origins,
-        cache: CacheSettings {
-            stale_if_error: Duration::ZERO,
-            stale_while_revalidate: Duration::ZERO,
-            set_cookie: SetCookie::Explicit,
-            query_drop: Vec::new(),
-            strict: false,
-            body_max_bytes: 0,
-        },
-        rules: Vec::new(),
-        tls: TlsSettings {
-            certificate: None,
-            redirect_http: false,
-        },
-        origin_headers: Vec::new(),
-        protect: ProtectSettings::default(),
         revision: 1,
+        ..Site::default()
     })
 }
 

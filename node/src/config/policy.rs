@@ -1,0 +1,185 @@
+//! What a site's file says per request: one optional value for each key that may stand in a `[[rule]]` and, for most,
+//! in a section of the site as a whole.
+//!
+//! A key that is added here is laid over, explained and kept from rules where it could not act, all by its one line in
+//! the list below; what is left to do is to parse it (`site_file/rule.rs`) and to act on it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pattern::Pattern;
+
+/// When a key has its say, and so in which rules it may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acts {
+    /// When an answer is there, stored or fresh: in every rule.
+    WithAnswer,
+    /// Before there is an answer: not in a rule that matches by status or type.
+    Before,
+    /// Before there is an answer, and the origin sees another request for it: as `Before`, and whether a rule that asks
+    /// for more than the path applies is part of the cache key, so that its answers are stored apart.
+    Shaping,
+}
+
+/// A value that a key may have.
+pub trait Value: Clone {
+    /// As an operator reads it in `explain`.
+    fn shown(&self) -> String;
+
+    /// Takes over what a later rule says. Tables of named things may keep what it does not name.
+    fn overrule(&mut self, later: &Self) {
+        *self = later.clone();
+    }
+}
+
+impl Value for Duration {
+    fn shown(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
+}
+
+impl Value for bool {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl<T: Value> Value for Arc<T> {
+    fn shown(&self) -> String {
+        T::shown(self)
+    }
+
+    fn overrule(&mut self, later: &Self) {
+        T::overrule(Self::make_mut(self), later);
+    }
+}
+
+impl Value for Vec<Pattern> {
+    fn shown(&self) -> String {
+        let words: Vec<&str> = self.iter().map(Pattern::as_str).collect();
+        format!("[{}]", words.join(", "))
+    }
+}
+
+/// `ttl`: a freshness lifetime in the response's stead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    /// From the response's arrival.
+    pub lifetime: Duration,
+    /// The rule names the statuses that it is for, so it holds for errors too.
+    pub names_status: bool,
+}
+
+impl Value for Ttl {
+    fn shown(&self) -> String {
+        self.lifetime.shown()
+    }
+}
+
+/// `cache`: whether the cache has a part in a request at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// As the standard and the other keys say.
+    Standard,
+    /// Neither looked up nor stored.
+    Bypass,
+}
+
+impl Value for Caching {
+    fn shown(&self) -> String {
+        match self {
+            Self::Standard => "standard",
+            Self::Bypass => "bypass",
+        }
+        .to_owned()
+    }
+}
+
+/// A key of a policy as it is explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// As in the site file: `ttl`, `key.query_drop`.
+    pub key: &'static str,
+    /// When it acts.
+    pub acts: Acts,
+    /// Its value in words.
+    pub value: String,
+}
+
+/// The list of keys: `field: type, "key in the file", when it acts;`.
+macro_rules! policy {
+    ($($(#[$doc:meta])* $field:ident: $type:ty, $key:literal, $acts:ident;)*) => {
+        /// What is said per request. None: nothing is said.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Policy {
+            $($(#[$doc])* pub $field: Option<$type>,)*
+        }
+
+        impl Policy {
+            /// Lays a later rule over: key by key it wins.
+            pub fn lay_over(&mut self, later: &Self) {
+                $(match (&mut self.$field, &later.$field) {
+                    (_, None) => {}
+                    (Some(mine), Some(theirs)) => mine.overrule(theirs),
+                    (mine @ None, theirs) => mine.clone_from(theirs),
+                })*
+            }
+
+            /// The keys that are said, in the order of the list.
+            #[must_use]
+            pub fn said(&self) -> Vec<Said> {
+                let mut said = Vec::new();
+                $(if let Some(value) = &self.$field {
+                    said.push(Said {
+                        key: $key,
+                        acts: Acts::$acts,
+                        value: value.shown(),
+                    });
+                })*
+                said
+            }
+        }
+    };
+}
+
+policy! {
+    /// Freshness lifetime in the response's stead.
+    ttl: Ttl, "ttl", WithAnswer;
+    /// Whether the cache has a part in it.
+    cache: Caching, "cache", Before;
+    /// RFC 5861, where the response does not say.
+    stale_while_revalidate: Duration, "stale_while_revalidate", WithAnswer;
+    /// RFC 5861, where the response does not say: how long past freshness a stored response may answer for a broken
+    /// origin. Zero: not at all.
+    stale_if_error: Duration, "stale_if_error", WithAnswer;
+    /// Query parameters that neither key nor origin see; `utm_*` stands for a prefix.
+    query_drop: Arc<Vec<Pattern>>, "key.query_drop", Before;
+}
+
+impl Policy {
+    /// True when nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Is the cache told to keep out?
+    #[must_use]
+    pub fn bypasses(&self) -> bool {
+        self.cache == Some(Caching::Bypass)
+    }
+
+    /// All that is said, in one line: what fingerprints are made of.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = String::new();
+        for said in self.said() {
+            // Writing into memory does not fail.
+            if write!(line, "{}={};", said.key, said.value).is_err() {
+                break;
+            }
+        }
+        line
+    }
+}
