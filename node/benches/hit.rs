@@ -80,6 +80,7 @@ fn proxy(store: &Store<HttpMeta>, site: &Arc<Site>, fills: tokio::runtime::Handl
         purges: Arc::<PurgeBook>::default(),
         store: store.clone(),
         upstream: Arc::new(Origin),
+        neighbours: Arc::new(nearside_node::proxy::Alone),
         protect: Arc::new(Protect::new(
             Arc::new(|_| None),
             ProtectMetrics::register(&mut registry),

@@ -2,9 +2,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use nearside_cluster::{Cluster, NewMember, Options, Timing};
+use nearside_cluster::{Cluster, NewMember, Options, Timing, Transport};
 use nearside_geo::Atlas;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -15,6 +16,9 @@ use crate::config::settings::{self, Settings};
 use crate::config::site::Site;
 use crate::view::{Healthy, Publisher, PurgeBook, Views};
 use crate::{admin, dns, listen, observe, peer, protect, proxy, upstream};
+
+/// For the others to hear of the last writes, at a stop.
+const HEARING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Counters of every room, registered before the first request.
 pub(super) struct Counters {
@@ -48,6 +52,9 @@ pub(super) struct Ground {
     admin: admin::Server,
     metrics: admin::Server,
     peers: Option<peer::PeerServer>,
+    /// Tells the others of writes, and hears of theirs.
+    pub(super) herald: peer::Herald,
+    pub(super) ear: peer::Ear,
     liveness: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -78,13 +85,17 @@ impl Ground {
         let publisher = Publisher::new(Arc::clone(&views), Arc::clone(&book), own_site);
 
         let mut metrics = observe::Metrics::new(&settings.name, &settings.region);
-        let transport = peer::PeerClient::new(settings.peer_route.clone());
-        transport.register(metrics.registry());
-        let cluster =
-            Cluster::start(options(&settings), Arc::new(transport), Arc::new(publisher)).await?;
+        let client = peer::PeerClient::new(settings.peer_route.clone());
+        client.register(metrics.registry());
+        let client = Arc::new(client);
+        let transport = Arc::clone(&client) as Arc<dyn Transport>;
+        let cluster = Cluster::start(options(&settings), transport, Arc::new(publisher)).await?;
+        let news = peer::NewsMetrics::register(metrics.registry());
+        let ear = peer::Ear::new(settings.data_dir.clone(), news.clone());
+        let herald = peer::Herald::new(cluster.clone(), client, news);
         let peers = match peer_sockets.is_empty() {
             true => None,
-            false => Some(peer::serve(peer_sockets, cluster.clone())?),
+            false => Some(peer::serve(peer_sockets, cluster.clone(), ear.clone())?),
         };
 
         let registry = metrics.registry();
@@ -162,6 +173,8 @@ impl Ground {
             dns_stop,
             gauges,
             peers,
+            herald,
+            ear,
             stop,
         })
     }
@@ -227,6 +240,7 @@ impl Ground {
         self.dns.join().await;
         self.metrics.stop().await;
         self.admin.stop().await;
+        self.herald.stop(HEARING_PATIENCE).await;
         if let Some(peers) = self.peers {
             peers.stop().await;
         }

@@ -102,12 +102,15 @@ impl Plane {
             purges: Arc::clone(&ground.book),
             store: store.clone(),
             upstream: origins,
+            neighbours: Arc::new(ground.herald.clone()),
             protect: Arc::new(protect),
             fills: fills.handle().clone(),
             fills_max: FILLS_MAX,
             metrics: counters.proxy,
             access: access.clone(),
         }));
+
+        ground.ear.open(&proxy).await?;
 
         let certificates = if settings.listen.https.is_empty() {
             None

@@ -115,6 +115,45 @@ impl PeerClient {
         self.metrics.register(registry);
     }
 
+    /// Asks a member something of this program's own, in small.
+    pub(super) async fn ask(
+        &self,
+        target: &PeerAddress,
+        kind: &'static str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, TransportError> {
+        let clients = self.clients_for(target)?;
+        let control = clients.control.clone();
+        self.ask_with(&control, &clients, target, kind, body, deadline)
+            .await
+    }
+
+    fn clients_for(&self, target: &PeerAddress) -> Result<Clients, TransportError> {
+        self.clients().map_err(|why| TransportError::Unreachable {
+            peer: target.name.clone(),
+            why,
+        })
+    }
+
+    async fn ask_with(
+        &self,
+        client: &Client,
+        clients: &Clients,
+        target: &PeerAddress,
+        kind: &'static str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, TransportError> {
+        let host = Identity::server_name(&clients.of.cluster, target.id);
+        let address = self.routes.get(&target.name).unwrap_or(&target.address);
+        self.dial.note(&host, address);
+        let url = format!("https://{host}{MEMBER_PATH}{kind}");
+        let end = ask(client, url, body, deadline, &target.name).await;
+        self.metrics.ended(kind, &end);
+        end
+    }
+
     /// The clients for the identity in force; made again when it changes.
     fn clients(&self) -> Result<Clients, String> {
         let identity = self
@@ -216,21 +255,14 @@ impl Transport for PeerClient {
         request: PeerRequest,
         deadline: Duration,
     ) -> Result<Bytes, TransportError> {
-        let clients = self.clients().map_err(|why| TransportError::Unreachable {
-            peer: target.name.clone(),
-            why,
-        })?;
-        let host = Identity::server_name(&clients.of.cluster, target.id);
-        let address = self.routes.get(&target.name).unwrap_or(&target.address);
-        self.dial.note(&host, address);
+        let clients = self.clients_for(target)?;
         let client = match request.kind {
             PeerKind::Snapshot => &clients.bulk,
             _ => &clients.control,
         };
-        let url = format!("https://{host}{MEMBER_PATH}{}", request.kind.name());
-        let end = ask(client, url, request.body, deadline, &target.name).await;
-        self.metrics.ended(request.kind.name(), &end);
-        end
+        let kind = request.kind.name();
+        self.ask_with(client, &clients, target, kind, request.body, deadline)
+            .await
     }
 
     async fn call_as_stranger(

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! POST /v1/member/{kind}     callers with a certificate of the cluster: Raft, liveness, forwarded changes, receipts
+//! POST /v1/member/news       the same callers: what writes have made unusable there (see [`news`])
 //! POST /v1/stranger/{kind}   callers without: hello (are you a member?) and join
 //! GET  /hello                the same as hello, in JSON, for people and health checks
 //! ```
@@ -15,7 +16,7 @@
 //! ```text
 //! let peers = Arc::new(PeerClient::new(settings.peer_route.clone()));
 //! let cluster = Cluster::start(options, peers, observer).await?;      // observer hears of the last state in here
-//! let server = peer::serve(sockets, cluster.clone())?;                // std::net::TcpListeners, bound already
+//! let server = peer::serve(sockets, cluster.clone(), ear)?;           // std::net::TcpListeners, bound already
 //! …  cluster.init().await? on `cluster init`, cluster.join(token).await? with a token (retry while Unavailable)
 //! server.stop().await;                                                // no more questions from others
 //! cluster.stop().await;
@@ -23,12 +24,14 @@
 
 mod client;
 mod metrics;
+mod news;
 mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 pub use client::PeerClient;
+pub use news::{Ear, Herald, NewsMetrics};
 pub use server::{PeerServer, ServeError, serve};
 pub use tls::TlsError;
 

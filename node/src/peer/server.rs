@@ -14,6 +14,7 @@ use nearside_cluster::{
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinHandle;
 
+use super::news::{self, Deaf, Ear};
 use super::tls::{TlsError, server_config};
 use super::{MEMBER_PATH, STRANGER_PATH};
 
@@ -23,6 +24,8 @@ const WORKERS: usize = 2;
 const CONNECTIONS_MAX: usize = 2048;
 /// Largest question of a member, bytes: the whole state.
 const MEMBER_BYTES_MAX: usize = 256 << 20;
+/// Largest batch of news, bytes; a sender's are smaller.
+const NEWS_BYTES_MAX: usize = 4 << 20;
 /// Largest question of a stranger, bytes.
 const STRANGER_BYTES_MAX: usize = 64 << 10;
 /// Longest a stranger's question may take to be answered: a joining waits for an election.
@@ -58,11 +61,21 @@ impl PeerServer {
 }
 
 /// Answers on these sockets, for as long as the node lives.
-pub fn serve(sockets: Vec<TcpListener>, cluster: Cluster) -> Result<PeerServer, ServeError> {
+pub fn serve(
+    sockets: Vec<TcpListener>,
+    cluster: Cluster,
+    ear: Ear,
+) -> Result<PeerServer, ServeError> {
     let tls = server_config(cluster.identity())?;
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(cluster.clone()))
+            .app_data(web::Data::new(ear.clone()))
+            .service(
+                web::resource(format!("{MEMBER_PATH}{}", news::KIND))
+                    .app_data(web::PayloadConfig::new(NEWS_BYTES_MAX))
+                    .route(web::post().to(hear)),
+            )
             .service(
                 web::resource(format!("{MEMBER_PATH}{{kind}}"))
                     .app_data(web::PayloadConfig::new(MEMBER_BYTES_MAX))
@@ -140,6 +153,26 @@ async fn member(
         return HttpResponse::NotFound().body("no such question");
     };
     respond(cluster.handle(caller, PeerRequest { kind, body }).await)
+}
+
+/// Members only, as the cluster knows them; the certificate of one that was removed lives on for a while.
+async fn hear(
+    request: HttpRequest,
+    body: web::Bytes,
+    cluster: web::Data<Cluster>,
+    ear: web::Data<Ear>,
+) -> HttpResponse {
+    let Some(caller) = caller(&request, &cluster) else {
+        return HttpResponse::Unauthorized().body("a certificate of this cluster is needed");
+    };
+    if !cluster.state().members.contains_key(&caller) {
+        return HttpResponse::Forbidden().body(format!("node {caller} is not a member"));
+    }
+    match ear.hear(&body).await {
+        Ok(()) => HttpResponse::Ok().finish(),
+        Err(error @ Deaf::Malformed(_)) => HttpResponse::BadRequest().body(error.to_string()),
+        Err(error) => HttpResponse::ServiceUnavailable().body(error.to_string()),
+    }
 }
 
 async fn stranger(

@@ -11,7 +11,7 @@ use nearside_cluster::{
 };
 use tempfile::TempDir;
 
-use super::{PeerClient, PeerServer, serve};
+use super::{Ear, NewsMetrics, PeerClient, PeerServer, serve};
 
 struct Nobody;
 
@@ -46,11 +46,12 @@ impl Node {
             join: Vec::new(),
             timing: Timing::REGIONAL,
         };
+        let ear = Ear::new(dir.path().to_owned(), NewsMetrics::default());
         let transport = Arc::clone(&client) as Arc<dyn Transport>;
         let cluster = Cluster::start(options, transport, Arc::new(Nobody))
             .await
             .unwrap();
-        let server = serve(vec![socket], cluster.clone()).unwrap();
+        let server = serve(vec![socket], cluster.clone(), ear).unwrap();
         Self {
             cluster,
             client,

@@ -107,7 +107,7 @@ impl Proxy {
                 let policy = ask.site.rules.policy(&ruling);
                 let for_us = vary::matches(&meta.selection, &ask.headers)
                     && meta.freshness.shareable(meta.status, policy, ask.now)
-                    && self.marks.is_valid(&ask.url, meta.request_time);
+                    && self.is_valid(ask, meta.request_time);
                 if !for_us {
                     return Some(self.go_alone(errand).await);
                 }

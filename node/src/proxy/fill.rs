@@ -4,7 +4,7 @@
 //! What the leader's client needs to know is sent to it as a [`Led`], at the moment the head is known.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::header::HeaderName;
 use http::{HeaderMap, Response, StatusCode};
@@ -112,6 +112,7 @@ impl Proxy {
                     // Those who wait here look again, and know then by what it is chosen.
                     std::mem::replace(&mut writer, moved).decline();
                 }
+                let asked = meta.request_time;
                 writer.head(*meta, length);
                 let led = Led::Storing {
                     personal,
@@ -119,7 +120,8 @@ impl Proxy {
                     origin,
                 };
                 tell_leader(tell, led);
-                self.write_body(&job, &right, writer, body, before).await;
+                self.write_body(&job, &right, writer, body, before, asked)
+                    .await;
                 return;
             }
             Fetched::NotModified { now, origin } => match &job.stored {
@@ -209,13 +211,17 @@ impl Proxy {
             proxy.note_shareable(&job, &place, &meta);
             let before = parts::before(&proxy, &place.primary, &meta).await;
             proxy.note_variant(&place, &meta).await;
+            let asked = meta.request_time;
             writer.head(meta, length);
-            proxy.write_body(&job, &place, writer, body, before).await;
+            proxy
+                .write_body(&job, &place, writer, body, before, asked)
+                .await;
         };
         self.fill_tasks.spawn_on(fill, &self.fills);
     }
 
-    /// Brings the body into the store. A body that breaks off is never stored, and its readers see it break.
+    /// Brings the body into the store. A body that breaks off is never stored, and its readers see it break. Nor does
+    /// one stay that a write has made unusable since it was `asked` for: its mark may be pushed out later.
     async fn write_body(
         &self,
         job: &Job,
@@ -223,6 +229,7 @@ impl Proxy {
         mut writer: Writer<HttpMeta>,
         mut body: Body,
         before: Option<Stored>,
+        asked: SystemTime,
     ) {
         let mut written_bytes = 0_u64;
         while let Some(frame) = body.frame().await {
@@ -245,6 +252,9 @@ impl Proxy {
             }
         }
         match writer.finish() {
+            Ok(Finished::InMemory(_) | Finished::OnDisk) if !self.is_valid(&job.ask, asked) => {
+                self.store.remove(&place.key);
+            }
             // Its length was not known before, and is more than the site wants stored.
             Ok(Finished::InMemory(_) | Finished::OnDisk)
                 if written_bytes > job.ask.site.cache.body_max_bytes =>

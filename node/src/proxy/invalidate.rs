@@ -1,5 +1,6 @@
 //! Invalidation by unsafe requests (RFC 9111 §4.4): a write that went well makes what is stored of its target, and of
-//! the same-origin URLs it names, unusable. On this node only; across the cluster it is a purge.
+//! the same-origin URLs it names, unusable. Here at once; at the other nodes as soon as they hear of it
+//! ([`super::ports::Neighbours`]).
 
 use std::time::SystemTime;
 
@@ -9,6 +10,8 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use super::Proxy;
 use super::admit::Ask;
 use super::key::{self, Authority, Target};
+use super::ports::Invalidation;
+use crate::config::site::Site;
 
 impl Proxy {
     /// Invalidates what the answer to an unsafe request says has changed.
@@ -27,10 +30,53 @@ impl Proxy {
     }
 
     async fn forget(&self, ask: &Ask, target: &Target) {
+        // First, as it takes a way: the others hear of it while this node looks at its disk.
+        self.neighbours.tell(Invalidation {
+            site: ask.site.name.clone(),
+            authority: ask.authority.as_str().into(),
+            target: target.path_and_query().as_str().into(),
+        });
+        self.mark(&ask.site, &ask.authority, target);
+        self.forget_here(&ask.site, &ask.authority, target).await;
+    }
+
+    /// Makes unusable here what writes at other nodes have made so there. The rule is that of a write at this node, by
+    /// this node's clock: whatever it asked an origin for before it heard of the write goes.
+    pub async fn heard(&self, news: &[Invalidation]) {
+        let view = self.views.load();
+        let targets: Vec<_> = news
+            .iter()
+            .filter_map(|news| {
+                // A site that is not here has nothing here.
+                let site = view.site_named(&news.site)?;
+                let authority = Authority::parse(&news.authority, false).ok()?;
+                let target = Target::normalise(&news.target.parse().ok()?, &site.rules).ok()?;
+                Some((site, authority, target))
+            })
+            .collect();
+        // All marks before the first wait: from here on nothing of it is used.
+        for (site, authority, target) in &targets {
+            self.mark(site, authority, target);
+        }
+        for (site, authority, target) in &targets {
+            self.forget_here(site, authority, target).await;
+        }
+    }
+
+    /// Makes everything of a site unusable that was asked of its origins up to `asked`.
+    pub fn heard_of_site(&self, site: &str, asked: SystemTime) {
+        self.marks.invalidate_site(site, asked);
+    }
+
+    fn mark(&self, site: &Site, authority: &Authority, target: &Target) {
+        let identity = target.identity(authority.host());
         self.marks
-            .invalidate(&target.identity(ask.authority.host()), SystemTime::now());
+            .invalidate(&site.name, &identity, SystemTime::now());
+    }
+
+    async fn forget_here(&self, site: &Site, authority: &Authority, target: &Target) {
         for tls in [false, true] {
-            let whole = key::primary(&ask.site.name, tls, &ask.authority, target);
+            let whole = key::primary(&site.name, tls, authority, target);
             let primary = self.store.key(whole);
             for variant in self.directory(&primary).await.variants() {
                 self.store.remove(&self.store.key(variant.clone()));

@@ -4,6 +4,7 @@
 //! A hit in memory is found without waiting and without a directory.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use nearside_cache_store::{Directory as Peeked, Entry, Key};
 
@@ -108,9 +109,13 @@ impl Proxy {
     pub(super) fn usable(&self, ask: &Ask, entry: Stored) -> Option<(Stored, PurgeVerdict)> {
         let meta = entry.meta();
         let verdict = self.purges.verdict(ask.identity(), meta.fill_index);
-        let usable =
-            verdict != PurgeVerdict::Gone && self.marks.is_valid(&ask.url, meta.request_time);
+        let usable = verdict != PurgeVerdict::Gone && self.is_valid(ask, meta.request_time);
         usable.then_some((entry, verdict))
+    }
+
+    /// Has no write made unusable what was asked for at this time?
+    pub(super) fn is_valid(&self, ask: &Ask, request_time: SystemTime) -> bool {
+        self.marks.is_valid(&ask.site.name, &ask.url, request_time)
     }
 
     /// Notes in the directory where a fresh response was put, so that the next request finds it; takes out what the

@@ -5,10 +5,16 @@
 //! forgotten solo key makes some readers wait once more, and an invalidated entry has also been removed from the
 //! store, so that its mark matters only to fetches that were under way. The hash is keyed, so that a client cannot
 //! aim at another's slot.
+//!
+//! Where single URLs were too many to be told by another node, a site has a mark as a whole. Those are kept apart, in
+//! a map that loses none: nothing was removed from the store for them. There are as many as there are sites.
 
+use std::collections::HashMap;
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
 
 use super::freshness::unix_ms;
 
@@ -30,6 +36,8 @@ pub(super) struct Marks {
     solo: Box<[AtomicU64]>,
     /// High 24 bits: fingerprint. Low 40: milliseconds since 2020; what was asked for before is unusable.
     invalidated: Box<[AtomicU64]>,
+    /// Site → milliseconds since 2020: the same for everything of the site.
+    sites: ArcSwap<HashMap<Box<str>, u64>>,
     /// The latest of those times. What was asked for later needs no look at the table.
     newest_ms: AtomicU64,
 }
@@ -42,6 +50,7 @@ impl Default for Marks {
             begin: Instant::now(),
             solo: table(),
             invalidated: table(),
+            sites: ArcSwap::default(),
             newest_ms: AtomicU64::new(0),
         }
     }
@@ -72,22 +81,42 @@ impl Marks {
     }
 
     /// Makes everything unusable that was asked of the origin up to `now` under this purge identity (RFC 9111 §4.4).
-    pub(super) fn invalidate(&self, identity: &str, now: SystemTime) {
-        let hash = self.hash(identity.as_bytes());
+    pub(super) fn invalidate(&self, site: &str, identity: &str, now: SystemTime) {
+        let hash = self.hash_in(site, identity);
         let now_ms = compact(unix_ms(now));
         // First: who finds the old value here would not look at the table.
         self.newest_ms.fetch_max(now_ms, Ordering::AcqRel);
         self.invalidated[slot(hash)].store((hash & !TIME_MASK) | now_ms, Ordering::Release);
     }
 
+    /// The same for everything of a site.
+    pub(super) fn invalidate_site(&self, site: &str, now: SystemTime) {
+        let now_ms = compact(unix_ms(now));
+        self.newest_ms.fetch_max(now_ms, Ordering::AcqRel);
+        self.sites.rcu(|sites| {
+            let mut sites = HashMap::clone(sites);
+            let mark = sites.entry(site.into()).or_default();
+            *mark = now_ms.max(*mark);
+            sites
+        });
+    }
+
     /// May a response that was asked for at this time be used?
     #[must_use]
-    pub(super) fn is_valid(&self, identity: &str, request_time: SystemTime) -> bool {
+    pub(super) fn is_valid(&self, site: &str, identity: &str, request_time: SystemTime) -> bool {
         let asked_ms = compact(unix_ms(request_time));
         if self.newest_ms.load(Ordering::Acquire) < asked_ms {
             return true;
         }
-        let hash = self.hash(identity.as_bytes());
+        if self
+            .sites
+            .load()
+            .get(site)
+            .is_some_and(|mark| asked_ms <= *mark)
+        {
+            return false;
+        }
+        let hash = self.hash_in(site, identity);
         let mark = self.invalidated[slot(hash)].load(Ordering::Acquire);
         mark & !TIME_MASK != hash & !TIME_MASK || (mark & TIME_MASK) < asked_ms
     }
@@ -95,6 +124,15 @@ impl Marks {
     fn hash(&self, bytes: &[u8]) -> u64 {
         let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.seed.0, self.seed.1);
         hasher.write(bytes);
+        hasher.finish()
+    }
+
+    fn hash_in(&self, site: &str, identity: &str) -> u64 {
+        let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.seed.0, self.seed.1);
+        hasher.write(site.as_bytes());
+        // Stands in neither.
+        hasher.write(&[0]);
+        hasher.write(identity.as_bytes());
         hasher.finish()
     }
 
@@ -137,11 +175,19 @@ mod tests {
         let marks = Marks::default();
         let now = SystemTime::now();
         let (before, after) = (now - Duration::from_secs(1), now + Duration::from_millis(2));
-        assert!(marks.is_valid("h/a", before));
-        marks.invalidate("h/a", now);
-        assert!(!marks.is_valid("h/a", before));
-        assert!(!marks.is_valid("h/a", now));
-        assert!(marks.is_valid("h/a", after));
-        assert!(marks.is_valid("h/b", before));
+        assert!(marks.is_valid("s", "h/a", before));
+        marks.invalidate("s", "h/a", now);
+        assert!(!marks.is_valid("s", "h/a", before));
+        assert!(!marks.is_valid("s", "h/a", now));
+        assert!(marks.is_valid("s", "h/a", after));
+        assert!(marks.is_valid("s", "h/b", before));
+        assert!(marks.is_valid("t", "h/a", before));
+        marks.invalidate_site("s", now);
+        assert!(!marks.is_valid("s", "h/b", now));
+        assert!(marks.is_valid("s", "h/b", after));
+        assert!(marks.is_valid("t", "h/b", before));
+        // An earlier mark takes nothing back.
+        marks.invalidate_site("s", before);
+        assert!(!marks.is_valid("s", "h/b", now));
     }
 }

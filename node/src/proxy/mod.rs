@@ -62,7 +62,7 @@ use tokio_util::task::TaskTracker;
 pub use meta::HttpMeta;
 pub use metrics::ProxyMetrics;
 pub use outcome::{LABELS, Outcome, Passage};
-pub use ports::{Answer, Unanswered, Upstream};
+pub use ports::{Alone, Answer, Invalidation, Neighbours, Unanswered, Upstream};
 
 use crate::exchange::{Body, Client, Handle};
 use crate::observe::access::AccessLog;
@@ -88,6 +88,8 @@ pub struct Parts<U> {
     pub store: Store<HttpMeta>,
     /// Who answers misses.
     pub upstream: Arc<U>,
+    /// Who hears of writes.
+    pub neighbours: Arc<dyn Neighbours>,
     /// Who guards the door.
     pub protect: Arc<Protect>,
     /// The multi-thread runtime on which origins are asked. Fills outlive their clients, so they cannot live on the
@@ -113,6 +115,7 @@ pub struct Proxy {
     purges: Arc<PurgeBook>,
     store: Store<HttpMeta>,
     upstream: Arc<dyn Upstream>,
+    neighbours: Arc<dyn Neighbours>,
     protect: Arc<Protect>,
     fills: Runtime,
     fill_permits: Arc<Semaphore>,
@@ -146,6 +149,7 @@ impl Proxy {
             purges: parts.purges,
             store: parts.store,
             upstream: parts.upstream,
+            neighbours: parts.neighbours,
             protect: parts.protect,
             fills: parts.fills,
             fill_permits: Arc::new(Semaphore::new(parts.fills_max)),

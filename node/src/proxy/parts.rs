@@ -204,7 +204,8 @@ pub(super) async fn before(proxy: &Proxy, primary: &Key, meta: &HttpMeta) -> Opt
         return None;
     }
     let old = proxy.store.lookup(&proxy.part_key(primary)).await?;
-    let valid = proxy.marks.is_valid(&meta.url, old.meta().request_time);
+    let asked = old.meta().request_time;
+    let valid = proxy.marks.is_valid(&meta.site, &meta.url, asked);
     let verdict = proxy.purges.verdict(meta.identity(), old.meta().fill_index);
     (valid && verdict == crate::view::PurgeVerdict::Usable).then(|| Arc::clone(&old))
 }

@@ -35,6 +35,32 @@ pub struct Unanswered {
     pub reason: Arc<str>,
 }
 
+/// What a write has made unusable (RFC 9111 §4.4): one target of a site, under both schemes and with all its variants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Invalidation {
+    /// The site's name.
+    pub site: Box<str>,
+    /// `host` or `host:port`, as the key holds it.
+    pub authority: Box<str>,
+    /// Path and query, as the key holds them.
+    pub target: Box<str>,
+}
+
+/// The other nodes of the cluster, as far as the proxy has something to tell them.
+pub trait Neighbours: Send + Sync + 'static {
+    /// Tells them what a write here has made unusable. Neither waits nor fails: news are delivered as soon as they can
+    /// be.
+    fn tell(&self, news: Invalidation);
+}
+
+/// Nobody to tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone;
+
+impl Neighbours for Alone {
+    fn tell(&self, _: Invalidation) {}
+}
+
 #[async_trait]
 impl Upstream for Origins {
     async fn fetch(&self, site: &Arc<Site>, request: Request<Body>) -> Result<Answer, Unanswered> {

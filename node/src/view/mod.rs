@@ -106,6 +106,16 @@ impl View {
             .or(self.any_host)?;
         self.sites.get(index)
     }
+
+    /// The site of this name.
+    #[must_use]
+    pub fn site_named(&self, name: &str) -> Option<&Arc<Site>> {
+        let at = self
+            .sites
+            .binary_search_by(|site| (*site.name).cmp(name))
+            .ok()?;
+        self.sites.get(at)
+    }
 }
 
 /// The view that is in force, swapped whole.

@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod durability;
 mod forwarding;
+mod invalidation;
 mod leader;
 mod membership;
 mod operator;

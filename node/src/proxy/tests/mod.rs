@@ -193,6 +193,7 @@ impl Bed {
             cdn_id: "nearside-test".into(),
             https_port: 443,
             upstream: Origins::new(setup, Arc::clone(&views)).unwrap(),
+            neighbours: Arc::new(super::Alone),
             views,
             purges: Arc::clone(&purges),
             store: store.clone(),
