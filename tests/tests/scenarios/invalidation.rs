@@ -27,9 +27,10 @@ fn counting(origin: &Origin, path: &str, also: &'static [(&'static str, &'static
             let number = gets.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
             return Reply::new(number.to_string()).cache_control("max-age=600");
         }
-        also.iter().fold(Reply::new("done"), |reply, (name, value)| {
-            reply.field(name, value)
-        })
+        also.iter()
+            .fold(Reply::new("done"), |reply, (name, value)| {
+                reply.field(name, value)
+            })
     });
 }
 
@@ -200,12 +201,18 @@ fn more_writes_than_can_wait_are_told_as_their_whole_site() {
             write(other, "shop.example", &path).await;
         }
         lab.heal();
-        eventually("the site is told as a whole again", patience(), async || {
-            match away.log().matches("all of the site is asked for anew").count() {
+        eventually(
+            "the site is told as a whole again",
+            patience(),
+            async || match away
+                .log()
+                .matches("all of the site is asked for anew")
+                .count()
+            {
                 0 | 1 => Err(away.log_end(3)),
                 _ => Ok(()),
-            }
-        })
+            },
+        )
         .await;
         away.terminate().await;
         away.start().await;

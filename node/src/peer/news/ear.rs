@@ -87,7 +87,11 @@ impl Ear {
                 Err(error) => return Err(Deaf::Forgetful(error.to_string())),
             }
         }
-        let news: Vec<Invalidation> = batch.targets.into_iter().map(Arc::unwrap_or_clone).collect();
+        let news: Vec<Invalidation> = batch
+            .targets
+            .into_iter()
+            .map(Arc::unwrap_or_clone)
+            .collect();
         proxy.heard(&news).await;
         let told = news.len() + batch.sites.len();
         self.inner.metrics.count(RECEIVED, told);

@@ -61,7 +61,9 @@ impl Outbox {
         for news in &self.targets {
             *shares.entry(&news.site).or_default() += weight(news);
         }
-        let largest = shares.into_iter().max_by_key(|(site, bytes)| (*bytes, *site));
+        let largest = shares
+            .into_iter()
+            .max_by_key(|(site, bytes)| (*bytes, *site));
         let Some(site) = largest.map(|(site, _)| Box::<str>::from(site)) else {
             return;
         };
