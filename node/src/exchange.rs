@@ -3,6 +3,7 @@
 //! three names the others' libraries.
 
 mod interim;
+mod switch;
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 pub use interim::{HearInterim, Interim, InterimLine, InterimTicket, OnInterim};
+pub use switch::{MaySwitch, Switched, Tunnel, TwoWays};
 
 /// Who sent a request, as far as the connection says it.
 #[derive(Clone, Debug)]

@@ -339,6 +339,12 @@ fn limits(raw: &raw::Limits, source: &Text<'_>) -> Result<Limits, ConfigError> {
             None => default.h2_streams,
         },
         h2_resets: count(raw.h2_resets, default.h2_resets, "limits.h2_resets")?,
+        tunnels: count(raw.tunnels, default.tunnels, "limits.tunnels")?,
+        tunnel_idle_timeout: time(
+            raw.tunnel_idle_timeout,
+            default.tunnel_idle_timeout,
+            "limits.tunnel_idle_timeout",
+        )?,
     })
 }
 

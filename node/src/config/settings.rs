@@ -164,6 +164,10 @@ pub struct Limits {
     pub h2_streams: u32,
     /// HTTP/2 resets by the client that are tolerated before the connection ends.
     pub h2_resets: usize,
+    /// WebSocket connections at once.
+    pub tunnels: usize,
+    /// Longest time in which nothing passes a WebSocket connection, either way.
+    pub tunnel_idle_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -179,6 +183,8 @@ impl Default for Limits {
             progress_timeout: Duration::from_secs(30),
             h2_streams: 128,
             h2_resets: 64,
+            tunnels: 10_000,
+            tunnel_idle_timeout: Duration::from_secs(300),
         }
     }
 }

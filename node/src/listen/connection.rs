@@ -23,6 +23,7 @@ use super::interim::Outbox;
 use super::pulse::{Cut, Patience, Pulse};
 use super::serve::Core;
 use super::service::{Http1, Line, Reply, answer};
+use super::tunnel;
 use crate::exchange::{Client, Handle, InterimLine};
 
 /// How long a connection may take to say goodbye after it was idle for too long.
@@ -154,9 +155,12 @@ where
         scan,
         outbox,
         interims: RefCell::new(interims),
+        tunnels: Arc::clone(&core.tunnels),
+        switching: RefCell::new(None),
     };
     let line = line(core, client, Rc::clone(&pulse), Some(http1));
-    let service = service_fn(move |request| answer(Rc::clone(&line), request));
+    let answering = Rc::clone(&line);
+    let service = service_fn(move |request| answer(Rc::clone(&answering), request));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -169,12 +173,14 @@ where
     if core.limits.header_fields != 100 {
         builder.max_headers(core.limits.header_fields);
     }
-    drive(
-        core,
-        builder.serve_connection(TokioIo::new(stream), service),
-        pulse,
-    )
-    .await;
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    drive(core, Pin::new(&mut connection), pulse).await;
+    let switching = line.http1.as_ref().and_then(|http1| http1.switching.take());
+    if let Some(switching) = switching {
+        let parts = connection.into_parts();
+        let stream = parts.io.into_inner().into_inner();
+        tunnel::join(core, stream, parts.read_buf, switching).await;
+    }
 }
 
 async fn http2<H: Handle, S>(core: &Rc<Core<H>>, stream: S, client: Client, pulse: Rc<Pulse>)
@@ -195,12 +201,8 @@ where
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(H2_SEND_BUFFER_BYTES)
         .header_table_size(H2_HEADER_TABLE_BYTES);
-    drive(
-        core,
-        builder.serve_connection(TokioIo::new(stream), service),
-        pulse,
-    )
-    .await;
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    drive(core, pin!(connection), pulse).await;
 }
 
 /// A connection of either protocol.
@@ -232,8 +234,11 @@ where
 }
 
 /// Polls a connection to its end, against the pulse's deadline and the core's drain.
-async fn drive<H, C: Conversation>(core: &Rc<Core<H>>, conversation: C, pulse: Rc<Pulse>) {
-    let mut conversation = pin!(conversation);
+async fn drive<H, C: Conversation>(
+    core: &Rc<Core<H>>,
+    mut conversation: Pin<&mut C>,
+    pulse: Rc<Pulse>,
+) {
     let _woken_by_drain = core.register().await;
     let mut armed = pulse.deadline().map_or_else(far, |(at, _)| at);
     let mut timer = pin!(tokio::time::sleep_until(armed.into()));

@@ -96,6 +96,11 @@ impl<S> HeadGuard<S> {
             outbox,
         }
     }
+
+    /// The stream below: its bytes are no longer HTTP.
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {

@@ -95,6 +95,8 @@ pub(super) enum Refusal {
     TooLarge,
     /// CONNECT: we are no tunnel.
     Tunnel,
+    /// As many tunnels as `limits.tunnels` are open.
+    TunnelsFull,
 }
 
 impl Refusal {
@@ -104,6 +106,7 @@ impl Refusal {
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Tunnel => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TunnelsFull => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -113,6 +116,7 @@ impl Refusal {
             Self::TooManyFields => "too many header fields\n",
             Self::TooLarge => "the request's content is too large\n",
             Self::Tunnel => "CONNECT is not served here\n",
+            Self::TunnelsFull => "too many WebSocket connections\n",
         }
     }
 }

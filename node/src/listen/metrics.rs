@@ -4,7 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::head::Refusal;
 use super::pulse::Cut;
@@ -19,6 +19,11 @@ struct Scheme {
     scheme: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Direction {
+    to: &'static str,
+}
+
 /// Counters of `listen`, each resolved once.
 #[derive(Clone, Debug)]
 pub struct ListenMetrics {
@@ -30,6 +35,16 @@ pub struct ListenMetrics {
     pub(super) accepted_https: Counter,
     /// Turned away: `limits.connections`.
     pub(super) full_total: Counter,
+    /// Tunnels open now.
+    pub(super) tunnels: Gauge,
+    /// Bytes from clients to origins in tunnels.
+    pub(super) tunnelled_up: Counter,
+    /// Bytes from origins to clients in tunnels.
+    pub(super) tunnelled_down: Counter,
+    /// Tunnels in which nothing passed for too long.
+    pub(super) tunnel_idle: Counter,
+    /// Tunnels of which one side took nothing for too long.
+    pub(super) tunnel_stuck: Counter,
     /// Turned away: `limits.connections_per_client`.
     pub(super) full_client: Counter,
     /// TLS handshakes that failed.
@@ -44,6 +59,7 @@ pub struct ListenMetrics {
     fields: Counter,
     too_large: Counter,
     tunnel: Counter,
+    tunnels_full: Counter,
     slow_head: Counter,
     slow_reader: Counter,
     resets: Counter,
@@ -72,6 +88,20 @@ impl ListenMetrics {
             "Client connections accepted",
             accepted.clone(),
         );
+        let tunnels = Gauge::default();
+        registry.register(
+            "nearside_listen_tunnels",
+            "WebSocket connections that are open or being opened now",
+            tunnels.clone(),
+        );
+        let tunnelled = Family::<Direction, Counter>::default();
+        registry.register_with_unit(
+            "nearside_listen_tunnelled",
+            "Bytes passed in WebSocket connections, to clients and to origins",
+            Unit::Bytes,
+            tunnelled.clone(),
+        );
+        let direction = |to| tunnelled.get_or_create(&Direction { to }).clone();
         let rejections = Family::<Reason, Counter>::default();
         registry.register(
             "nearside_listen_rejections",
@@ -85,6 +115,12 @@ impl ListenMetrics {
             accepted_http: scheme("http"),
             accepted_https: scheme("https"),
             full_total: reason("connections"),
+            tunnels,
+            tunnelled_up: direction("origin"),
+            tunnelled_down: direction("client"),
+            tunnel_idle: reason("tunnel_idle"),
+            tunnel_stuck: reason("tunnel_stuck"),
+            tunnels_full: reason("tunnels"),
             full_client: reason("connections_per_client"),
             handshake_failed: reason("handshake_failed"),
             handshake_slow: reason("handshake_slow"),
@@ -107,6 +143,7 @@ impl ListenMetrics {
             Refusal::TooManyFields => &self.fields,
             Refusal::TooLarge => &self.too_large,
             Refusal::Tunnel => &self.tunnel,
+            Refusal::TunnelsFull => &self.tunnels_full,
         }
         .inc();
     }
@@ -127,6 +164,13 @@ impl ListenMetrics {
     /// Connections cut for a slow head, and for a stalled reader.
     pub(super) fn cuts(&self) -> (u64, u64) {
         (self.slow_head.get(), self.slow_reader.get())
+    }
+
+    /// Tunnels: open, ended for idleness, ended as one side took nothing; bytes up and down.
+    pub(super) fn tunnels(&self) -> (i64, u64, u64, (u64, u64)) {
+        let bytes = (self.tunnelled_up.get(), self.tunnelled_down.get());
+        let (idle, stuck) = (self.tunnel_idle.get(), self.tunnel_stuck.get());
+        (self.tunnels.get(), idle, stuck, bytes)
     }
 
     /// Connections turned away: in total, per client.

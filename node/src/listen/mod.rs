@@ -10,7 +10,7 @@
 //! - the framing is settled: a message that could be read in two ways never gets here;
 //! - the body is cut at `limits.body_bytes` and when the client stops sending for `limits.progress_timeout`.
 //!
-//! A client is cut by progress, never by total time: see `pulse`.
+//! A client is cut by progress, never by total time: see `pulse`. What leaves HTTP (WebSocket) goes on in `tunnel`.
 
 mod address;
 mod antechamber;
@@ -26,6 +26,7 @@ mod pulse;
 mod serve;
 mod service;
 mod sockets;
+mod tunnel;
 
 pub use antechamber::Antechamber;
 pub use certificates::{CertificateError, Certificates};

@@ -22,6 +22,7 @@ use super::certificates::Certificates;
 use super::connection;
 use super::metrics::ListenMetrics;
 use super::sockets::{Sockets, WorkerSockets};
+use super::tunnel::Tunnels;
 use crate::config::settings::Limits;
 use crate::exchange::Handle;
 
@@ -89,6 +90,7 @@ pub(super) struct Core<H> {
     pub(super) metrics: Arc<ListenMetrics>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) draining: Cell<bool>,
+    pub(super) tunnels: Arc<Tunnels>,
     census: Arc<Census>,
     connections: Rc<Connections>,
 }
@@ -164,6 +166,7 @@ pub fn serve<H: Handle>(
             setup.limits.connections,
             setup.limits.connections_per_client,
         )),
+        tunnels: Arc::new(Tunnels::new(setup.limits.tunnels)),
         grace: setup.grace,
     };
     let (ended_sender, ended) = mpsc::channel(1);
@@ -206,6 +209,7 @@ struct Seed<H> {
     metrics: Arc<ListenMetrics>,
     tls: Option<TlsAcceptor>,
     census: Arc<Census>,
+    tunnels: Arc<Tunnels>,
     grace: Duration,
 }
 
@@ -218,6 +222,7 @@ impl<H> Clone for Seed<H> {
             metrics: Arc::clone(&self.metrics),
             tls: self.tls.clone(),
             census: Arc::clone(&self.census),
+            tunnels: Arc::clone(&self.tunnels),
             grace: self.grace,
         }
     }
@@ -256,6 +261,7 @@ async fn run<H: Handle>(
         metrics: seed.metrics,
         tls: seed.tls,
         draining: Cell::new(false),
+        tunnels: seed.tunnels,
         census: seed.census,
         connections: Rc::default(),
     });

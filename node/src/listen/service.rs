@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::{CONNECTION, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::header::{CONNECTION, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use ipnet::IpNet;
@@ -23,8 +23,9 @@ use super::head::{Chunked, HeadScan, Refusal, settle};
 use super::interim::{Outbox, poll_collect};
 use super::metrics::ListenMetrics;
 use super::pulse::Pulse;
+use super::tunnel::{Place, Switching, Tunnels, asks_for_websocket};
 use crate::config::settings::Limits;
-use crate::exchange::{Body, BodyError, Client, Handle, Interim};
+use crate::exchange::{Body, BodyError, Client, Handle, Interim, MaySwitch, Switched};
 
 /// What requests of one connection share.
 pub(super) struct Line<H> {
@@ -43,6 +44,9 @@ pub(super) struct Http1 {
     pub(super) scan: Rc<HeadScan>,
     pub(super) outbox: Rc<Outbox>,
     pub(super) interims: RefCell<mpsc::Receiver<Interim>>,
+    pub(super) tunnels: Arc<Tunnels>,
+    /// Set when the answer under way is the last of HTTP on this connection.
+    pub(super) switching: RefCell<Option<Switching>>,
 }
 
 /// Answers one request of a connection.
@@ -71,6 +75,18 @@ pub(super) fn answer<H: Handle>(
             )
         }
     };
+    let mut place = None;
+    let settled = settled.and_then(|()| {
+        if let Some(http1) = &line.http1
+            && request.headers().contains_key(UPGRADE)
+            && asks_for_websocket(&request)
+        {
+            let entered = http1.tunnels.enter(&line.metrics);
+            place = Some(entered.ok_or(Refusal::TunnelsFull)?);
+            request.extensions_mut().insert(MaySwitch);
+        }
+        Ok(())
+    });
     if let Err(refusal) = settled {
         line.metrics.refused(refusal);
         let refused = refuse(refusal, request.version(), ticket);
@@ -116,9 +132,27 @@ pub(super) fn answer<H: Handle>(
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            switch(&line, place, &mut response);
+        }
         ticket.whole = head_only || response.body().is_end_stream();
         Ok(response.map(|body| Reply { body, ticket }))
     })
+}
+
+/// Notes that the connection leaves HTTP with this answer; without the two sides of a tunnel there is no such answer.
+fn switch<H>(line: &Line<H>, place: Option<Place>, response: &mut Response<Body>) {
+    let switched = response.extensions_mut().remove::<Switched>();
+    let origin = switched.and_then(|switched| switched.take());
+    match (&line.http1, place, origin) {
+        (Some(http1), Some(place), Some(origin)) => {
+            http1.switching.replace(Some(Switching { origin, place }));
+        }
+        _ => {
+            *response = Response::new(Body::Empty);
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+        }
+    }
 }
 
 /// Sends interim responses while the final one is being made.

@@ -16,7 +16,7 @@ use super::{Proxy, headers};
 use crate::config::policy::Policy;
 use crate::config::rule::Ruling;
 use crate::config::site::Site;
-use crate::exchange::Client;
+use crate::exchange::{Client, MaySwitch};
 use crate::protect::Verdict;
 use crate::view::{Identity, View};
 
@@ -38,6 +38,8 @@ pub(super) struct Ask {
     /// Purge identity: `host/path?query`.
     pub(super) url: String,
     pub(super) ruling: Ruling,
+    /// It asks for WebSocket, and its connection can be handed over.
+    pub(super) switches: bool,
     pub(super) now: SystemTime,
 }
 
@@ -62,7 +64,9 @@ impl Ask {
 
     /// Why the cache has no part in this request; none when it has.
     pub(super) fn bypass(&self, has_content: bool) -> Option<Refusal> {
-        if self.method != Method::GET && self.method != Method::HEAD {
+        if self.switches {
+            Some(Refusal::Upgrade)
+        } else if self.method != Method::GET && self.method != Method::HEAD {
             Some(Refusal::Method)
         } else if has_content {
             Some(Refusal::Content)
@@ -128,6 +132,7 @@ impl Proxy {
             uri,
             version,
             mut headers,
+            extensions,
             ..
         } = parts;
         let authority = Authority::of_request(&uri, &headers, client.tls)
@@ -164,7 +169,9 @@ impl Proxy {
                 ..Turned::at(Own::Redirect, site)
             });
         }
+        let mut switches = false;
         if choosing.connection {
+            switches = extensions.get::<MaySwitch>().is_some();
             // Before anything is chosen by a field: what `Connection` names never reaches the origin, so it must not
             // choose a variant either.
             headers::remove_hop_by_hop(&mut headers);
@@ -185,6 +192,7 @@ impl Proxy {
             headers,
             authority,
             target,
+            switches,
             now,
         })
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Method;
+use http::{Method, StatusCode};
 use http_body::Body as _;
 use nearside_cache_store::{Fill, FillEnd, Follower};
 
@@ -16,7 +16,7 @@ use super::meta::HttpMeta;
 use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
 use super::ports::Unanswered;
 use super::{Proxy, headers, vary};
-use crate::exchange::Body;
+use crate::exchange::{Body, MaySwitch};
 use crate::view::PurgeVerdict;
 
 impl Proxy {
@@ -55,7 +55,7 @@ impl Proxy {
                             // Its body broke off so soon that the client has seen nothing of it yet.
                             Err(FillEnd::Failed(reason)) => {
                                 let unanswered = Unanswered {
-                                    status: http::StatusCode::BAD_GATEWAY,
+                                    status: StatusCode::BAD_GATEWAY,
                                     reason,
                                 };
                                 return Some(self.unanswered(&errand, &unanswered).await);
@@ -122,7 +122,7 @@ impl Proxy {
             Err(FillEnd::Declined) => None,
             Err(FillEnd::Failed(reason)) => {
                 let unanswered = Unanswered {
-                    status: http::StatusCode::BAD_GATEWAY,
+                    status: StatusCode::BAD_GATEWAY,
                     reason,
                 };
                 let (response, passage) = self.unanswered(&errand, &unanswered).await;
@@ -289,6 +289,9 @@ impl Proxy {
                 .extensions_mut()
                 .insert(on_interim(interim.ticket()));
         }
+        if ask.switches {
+            request.extensions_mut().insert(MaySwitch);
+        }
         match self.upstream.fetch(&ask.site, request).await {
             Ok(answer) => {
                 let status = answer.response.status();
@@ -299,7 +302,11 @@ impl Proxy {
                     origin: Some(answer.origin),
                     ..passage
                 };
-                (self.pass_on(answer.response, &passage), passage)
+                let mut response = self.pass_on(answer.response, &passage);
+                if status == StatusCode::SWITCHING_PROTOCOLS {
+                    headers::switch(response.headers_mut());
+                }
+                (response, passage)
             }
             Err(unanswered) => self.no_origin(ask, request_id, passage, &unanswered),
         }

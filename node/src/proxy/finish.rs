@@ -1,6 +1,7 @@
 //! The end of a request: the head is counted when it leaves, the body when its last byte has gone or the client has.
 
 use std::cell::Cell;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,14 +10,15 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Proxy;
 use super::metrics::SiteMetrics;
 use super::outcome::{Outcome, Passage};
 use crate::config::site::Site;
-use crate::exchange::{Body, BodyError, BodyStream, Client};
+use crate::exchange::{Body, BodyError, BodyStream, Client, Switched, Tunnel};
 use crate::observe::access::{AccessLog, Record};
 use crate::view::View;
 
@@ -102,20 +104,22 @@ impl Proxy {
             record.origin = passage.origin;
         }
         let name = site.as_ref().map(|site| &*site.name);
+        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         self.metrics.at(name, |metrics| {
             metrics.answered(passage.outcome, elapsed);
+            let end = |record| End {
+                metrics: Arc::clone(metrics),
+                outcome: passage.outcome,
+                begin,
+                access: self.access.clone(),
+                record,
+                body_bytes: 0,
+                complete: false,
+            };
             match response.body_mut() {
+                Body::Empty if is_switch => count_tunnel(&mut response, end(record)),
                 Body::Stream(_) if !is_head => {
-                    let end = End {
-                        metrics: Arc::clone(metrics),
-                        outcome: passage.outcome,
-                        begin,
-                        access: self.access.clone(),
-                        record,
-                        body_bytes: 0,
-                        complete: false,
-                    };
-                    count_stream(&mut response, end);
+                    count_stream(&mut response, end(record));
                 }
                 // What is in memory is as good as sent: wrapping it would cost every hit an allocation.
                 in_memory => {
@@ -147,6 +151,16 @@ fn count_stream(response: &mut Response<Body>, end: End) {
             length,
             end,
         });
+    }
+}
+
+/// Puts the counting end around the origin's side of a connection that leaves HTTP.
+fn count_tunnel(response: &mut Response<Body>, end: End) {
+    let switched = response.extensions_mut().remove::<Switched>();
+    if let Some(tunnel) = switched.and_then(|switched| switched.take()) {
+        let counted = CountedTunnel { tunnel, end };
+        let switched = Switched::new(Box::pin(counted));
+        response.extensions_mut().insert(switched);
     }
 }
 
@@ -188,6 +202,48 @@ impl Drop for End {
             record.duration = self.begin.elapsed();
             self.access.write(record);
         }
+    }
+}
+
+/// A tunnel that counts what passes to the client.
+struct CountedTunnel {
+    tunnel: Tunnel,
+    end: End,
+}
+
+impl AsyncRead for CountedTunnel {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let polled = this.tunnel.as_mut().poll_read(cx, buf);
+        if let Poll::Ready(Ok(())) = &polled {
+            let bytes = buf.filled().len() - before;
+            this.end.body_bytes += bytes as u64;
+            this.end.complete |= bytes == 0;
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for CountedTunnel {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.tunnel.as_mut().poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tunnel.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tunnel.as_mut().poll_shutdown(cx)
     }
 }
 

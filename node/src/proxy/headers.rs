@@ -265,6 +265,12 @@ pub(super) fn towards_client(headers: &mut HeaderMap) {
     headers.remove(SURROGATE_CONTROL);
 }
 
+/// What 101 says of the connection it ends (RFC 9110 §7.8), on our hop.
+pub(super) fn switch(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
 /// Fields of an answer that are kept (RFC 9111 §3.1): without what belongs to one connection or to proxies, without
 /// `Age`, which is computed anew, without the length, which the store knows better, and without `excluded`.
 #[must_use]

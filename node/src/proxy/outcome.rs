@@ -9,6 +9,8 @@ pub enum Refusal {
     Method,
     /// The request carries content, which is no part of the key.
     Content,
+    /// The request asks to leave HTTP for WebSocket.
+    Upgrade,
     /// A rule of the site says `cache = "bypass"`.
     Rule,
     /// The request has a condition only the origin may judge.
@@ -44,6 +46,7 @@ impl Refusal {
         match self {
             Self::Method => "method",
             Self::Content => "content",
+            Self::Upgrade => "upgrade",
             Self::Rule => "rule",
             Self::Precondition => "precondition",
             Self::RequestNoStore => "request-no-store",

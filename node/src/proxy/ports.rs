@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 
 use crate::config::site::Site;
-use crate::exchange::{Body, BodyError};
+use crate::exchange::{Body, BodyError, MaySwitch};
 use crate::upstream::{Origins, Replay, Side, UpstreamError, UpstreamErrorKind};
 
 /// Answers what the cache cannot: the site's origins, later peers.
@@ -64,7 +64,11 @@ impl Neighbours for Alone {
 #[async_trait]
 impl Upstream for Origins {
     async fn fetch(&self, site: &Arc<Site>, request: Request<Body>) -> Result<Answer, Unanswered> {
-        let replay = Replay::of(request.method());
+        let replay = match request.extensions().get::<MaySwitch>() {
+            // What a conversation has begun is not begun anew.
+            Some(_) => Replay::Unsent,
+            None => Replay::of(request.method()),
+        };
         match Self::fetch(self, site, request, replay).await {
             Ok(answer) => Ok(Answer {
                 response: answer.response,

@@ -9,9 +9,10 @@ use http::{HeaderValue, Request};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::authority::{own_host, server_name};
 use super::dial::{Tls, dial};
 use super::error::UpstreamErrorKind;
-use super::fetch::{Origins, own_host, server_name};
+use super::fetch::Origins;
 use super::outgoing::Outgoing;
 use super::table::OriginState;
 use crate::config::site::{HealthCheck, HostHeader, Origin, Site};

@@ -169,7 +169,7 @@ where
         .await
         .map_err(|_| UpstreamErrorKind::Connect)?;
     tasks.spawn(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "connection to an origin ended");
         }
     });

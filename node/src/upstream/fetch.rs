@@ -4,28 +4,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
+use http::header::HOST;
+use http::{Method, Request, Response, StatusCode};
 use nearside_geo::Point;
-use rustls_pki_types::ServerName;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::dial::{Roots, Tls, dial};
+use super::attempt::Attempt;
+use super::authority::host_name;
+use super::dial::Roots;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::incoming::{OriginBody, settle};
 use super::metrics::UpstreamMetrics;
 use super::names::Names;
-use super::outgoing::{Outgoing, Progress};
-use super::pool::{Idle, Lanes, Wanted};
+use super::outgoing::{again, prepare};
+use super::pool::Lanes;
 use super::select::{Choice, Here, choose};
-use super::table::{OriginState, SiteOrigins, Table};
-use crate::config::site::{HostHeader, Origin, Site};
-use crate::exchange::{Body, OnInterim};
+use super::table::{SiteOrigins, Table};
+use crate::config::site::{Origin, Site};
+use crate::exchange::Body;
 use crate::view::{View, Views};
 
 /// Origins asked for one request, at most.
@@ -95,30 +91,10 @@ pub struct Origins {
     pub(super) names: Names,
     pub(super) roots: Roots,
     pub(super) tasks: TaskTracker,
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
     region: String,
     point: Option<Point>,
     pub(super) views: Arc<Views>,
-}
-
-/// Why one origin did not answer.
-struct Failed {
-    kind: UpstreamErrorKind,
-    /// The request, where nothing of it was sent.
-    unsent: Option<Request<Outgoing>>,
-    /// A kept-alive connection ended before the head: closed by the origin while idle, most likely, and no verdict on
-    /// its health.
-    stale: bool,
-}
-
-impl Failed {
-    fn unsent(kind: UpstreamErrorKind, request: Request<Outgoing>) -> Self {
-        Self {
-            kind,
-            unsent: Some(request),
-            stale: false,
-        }
-    }
 }
 
 impl Origins {
@@ -196,7 +172,7 @@ impl Origins {
             if replay == Replay::Safe {
                 pending = again(&request);
             }
-            let exchange = Exchange {
+            let attempt = Attempt {
                 origins: self,
                 origin,
                 state,
@@ -205,7 +181,7 @@ impl Origins {
                 progress: progress.as_deref(),
                 reuse,
             };
-            match exchange.run(request, replay).await {
+            match attempt.run(request, replay).await {
                 Ok(response) => {
                     let broken = is_broken(response.status());
                     let answer = Answer {
@@ -332,259 +308,4 @@ fn is_broken(status: StatusCode) -> bool {
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     )
-}
-
-/// The name in the request's Host, without port: what TLS asks for where the site says `host = "client"`.
-fn host_name(request: &Request<Body>) -> String {
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok());
-    let host = host.unwrap_or_default();
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.to_owned(),
-        _ => host.to_owned(),
-    }
-}
-
-/// Origin-form, HTTP/1.1, and framing left to hyper, which knows the body.
-fn prepare(request: Request<Body>) -> (Request<Outgoing>, Option<Arc<Progress>>) {
-    let (mut parts, body) = request.into_parts();
-    if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
-        let path = parts.uri.path_and_query().cloned();
-        parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    }
-    parts.version = Version::HTTP_11;
-    for name in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
-        parts.headers.remove(name);
-    }
-    // RFC 9110 §8.6: a method that is expected to have content says so when there is none.
-    if body.is_end_stream() && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
-        parts
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    let on_interim = parts.extensions.remove::<OnInterim>();
-    let (body, progress) = Outgoing::new(body);
-    let mut request = Request::from_parts(parts, body);
-    if let Some(OnInterim(tell)) = on_interim {
-        hyper::ext::on_informational(&mut request, move |interim| {
-            tell(interim.status(), interim.headers());
-        });
-    }
-    (request, progress)
-}
-
-/// The same request once more, where its content is still here.
-fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-    let body = request.body().again()?;
-    let mut copy = Request::new(body);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
-}
-
-/// One request to one origin.
-struct Exchange<'a> {
-    origins: &'a Origins,
-    origin: &'a Origin,
-    state: &'a Arc<OriginState>,
-    client_host: &'a str,
-    /// The client's Host field.
-    client_field: Option<&'a HeaderValue>,
-    progress: Option<&'a Progress>,
-    /// May a kept-alive connection be used?
-    reuse: bool,
-}
-
-impl Exchange<'_> {
-    async fn run(
-        &self,
-        mut request: Request<Outgoing>,
-        replay: Replay,
-    ) -> Result<Response<Body>, Failed> {
-        // Always, as the request may come back from another origin unsent.
-        if let Some(host) = host_field(self.origin, self.client_field) {
-            request.headers_mut().insert(HOST, host);
-        }
-        let lane = self.origins.lanes.here();
-        let (route, tls) = match self.way().await {
-            Ok(way) => way,
-            Err(kind) => return Err(Failed::unsent(kind, request)),
-        };
-        let server_name: Option<Arc<str>> = tls
-            .as_ref()
-            .map(|tls| Arc::from(&*tls.server_name.to_str()));
-        let wanted = Wanted {
-            origin: self.state.id,
-            server_name: server_name.as_deref(),
-            addresses: &route.addresses,
-            fresh: replay != Replay::Safe,
-        };
-        // Kept-alive connections first. One that turns out to be closed gives the request back.
-        while self.reuse
-            && let Some(mut idle) = lane.take(&wanted).await
-        {
-            self.state.metrics.reused.inc();
-            match self.send(&mut idle.sender, request).await {
-                Ok(response) => {
-                    let idle = Idle::new(idle.sender, idle.remote, idle.server_name);
-                    return Ok(self.body(response, (lane, idle)));
-                }
-                Err(Failed {
-                    unsent: Some(unsent),
-                    ..
-                }) => request = unsent,
-                Err(failed) => {
-                    let stale = matches!(failed.kind, UpstreamErrorKind::Reset);
-                    return Err(Failed { stale, ..failed });
-                }
-            }
-        }
-        let timeout = self.origin.connect_timeout;
-        let dialled = dial(
-            &route.addresses,
-            self.origin.port,
-            tls,
-            timeout,
-            &self.origins.tasks,
-        );
-        let mut dialled = match dialled.await {
-            Ok(dialled) => dialled,
-            Err(kind) => return Err(Failed::unsent(kind, request)),
-        };
-        self.state.metrics.new.inc();
-        let response = self.send(&mut dialled.sender, request).await?;
-        let idle = Idle::new(dialled.sender, dialled.remote, server_name);
-        Ok(self.body(response, (lane, idle)))
-    }
-
-    /// Where to, and with which TLS.
-    async fn way(&self) -> Result<(Arc<super::names::Route>, Option<Tls>), UpstreamErrorKind> {
-        let route = self.state.route(&self.origins.names).await?;
-        let tls = match self.state.tls(&self.origins.roots)? {
-            None => None,
-            Some(config) => Some(Tls {
-                config,
-                server_name: server_name(self.origin, self.client_host)?,
-            }),
-        };
-        Ok((route, tls))
-    }
-
-    /// Sends, and waits for the head as long as the origin makes progress.
-    async fn send(
-        &self,
-        sender: &mut SendRequest<Outgoing>,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, Failed> {
-        let sending = sender.try_send_request(request);
-        tokio::pin!(sending);
-        let mut pieces = 0;
-        loop {
-            match tokio::time::timeout(self.origin.response_timeout, sending.as_mut()).await {
-                Ok(Ok(mut response)) => {
-                    return match settle(&mut response) {
-                        Ok(()) => Ok(response),
-                        Err(kind) => Err(Failed {
-                            kind,
-                            unsent: None,
-                            stale: false,
-                        }),
-                    };
-                }
-                Ok(Err(mut error)) => {
-                    let unsent = error.take_message();
-                    return Err(self.failure(&error.into_error(), unsent));
-                }
-                Err(_) => {
-                    let moved = self.progress.is_some_and(|progress| {
-                        let before = std::mem::replace(&mut pieces, progress.pieces());
-                        progress.awaits_client() || progress.pieces() != before
-                    });
-                    if !moved {
-                        return Err(Failed {
-                            kind: UpstreamErrorKind::HeadTimeout,
-                            unsent: None,
-                            stale: false,
-                        });
-                    }
-                }
-            }
-        }
-    }
-
-    fn failure(&self, error: &hyper::Error, unsent: Option<Request<Outgoing>>) -> Failed {
-        let kind = match self.progress.and_then(Progress::failure) {
-            Some(failure) => UpstreamErrorKind::Content(failure.clone()),
-            None if error.is_parse() => UpstreamErrorKind::Malformed,
-            None if error.is_user() => UpstreamErrorKind::Request,
-            None => UpstreamErrorKind::Reset,
-        };
-        Failed {
-            kind,
-            unsent,
-            stale: false,
-        }
-    }
-
-    /// The response with a body that returns its connection.
-    fn body(
-        &self,
-        response: Response<Incoming>,
-        (lane, idle): (Arc<super::pool::Lane>, Idle),
-    ) -> Response<Body> {
-        response.map(|incoming| {
-            if incoming.is_end_stream() {
-                lane.put(self.state.id, idle);
-                return Body::Empty;
-            }
-            Body::stream(OriginBody::new(
-                incoming,
-                self.origin.response_timeout,
-                (lane, idle),
-                Arc::clone(self.state),
-            ))
-        })
-    }
-}
-
-/// What Host says towards an origin. `client` is the field as the client sent it.
-fn host_field(origin: &Origin, client: Option<&HeaderValue>) -> Option<HeaderValue> {
-    let name = match &origin.host_header {
-        HostHeader::Client => return client.cloned(),
-        HostHeader::Origin => own_host(origin),
-        HostHeader::Name(name) => name.to_string(),
-    };
-    HeaderValue::try_from(name).ok()
-}
-
-/// An origin's own name, with the port where it is not the usual one.
-pub(super) fn own_host(origin: &Origin) -> String {
-    let usual = if origin.tls { 443 } else { 80 };
-    if origin.port == usual {
-        origin.host.to_string()
-    } else {
-        format!("{}:{}", origin.host, origin.port)
-    }
-}
-
-/// The name an origin's certificate must be for.
-pub(super) fn server_name(
-    origin: &Origin,
-    client_host: &str,
-) -> Result<ServerName<'static>, UpstreamErrorKind> {
-    let name = match &origin.host_header {
-        HostHeader::Client => client_host,
-        HostHeader::Origin => &origin.host,
-        HostHeader::Name(name) => name,
-    };
-    let name = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name);
-    ServerName::try_from(name.to_owned())
-        .map_err(|_| UpstreamErrorKind::Tls("the host is no name for a certificate".to_owned()))
 }

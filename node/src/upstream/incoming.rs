@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Response, StatusCode};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -20,12 +20,23 @@ use crate::exchange::BodyError;
 /// Checks how an answer is framed (RFC 9112 §6.1, §6.3) and whether it is one to a request of ours.
 ///
 /// `Transfer-Encoding` goes before `Content-Length`, which then is not the body's and does not travel on. Codings other
-/// than `chunked` were not asked for. Nor was another protocol: 101 would hand the client's connection to the origin.
-pub(super) fn settle<B>(response: &mut Response<B>) -> Result<(), UpstreamErrorKind> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(UpstreamErrorKind::Malformed);
-    }
+/// than `chunked` were not asked for. Nor is another protocol, but where a request said so: 101 would hand the client's
+/// connection to the origin.
+pub(super) fn settle<B>(
+    response: &mut Response<B>,
+    may_switch: bool,
+) -> Result<(), UpstreamErrorKind> {
+    let status = response.status();
     let headers = response.headers_mut();
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        let protocol = headers.get(UPGRADE).map(HeaderValue::as_bytes);
+        if !may_switch || !protocol.is_some_and(|name| name.eq_ignore_ascii_case(b"websocket")) {
+            return Err(UpstreamErrorKind::Malformed);
+        }
+        // RFC 9110 §8.6, RFC 9112 §6.1: it has neither.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
+    }
     if headers.contains_key(TRANSFER_ENCODING) {
         let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
         let only = codings

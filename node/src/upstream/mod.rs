@@ -7,6 +7,8 @@
 //!
 //! Everything learnt on the way (health, routes, TLS) is shared by all runtimes; connections are not, see `pool`.
 
+mod attempt;
+mod authority;
 mod checks;
 mod dial;
 mod error;

@@ -1,4 +1,4 @@
-//! A request's content on its way to an origin, watched for progress.
+//! A request on its way to an origin: its shape, and its content, watched for progress.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,9 +6,56 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Uri, Version};
+use http_body::{Body as _, Frame, SizeHint};
 
-use crate::exchange::{Body, BodyError};
+use crate::exchange::{Body, BodyError, MaySwitch, OnInterim};
+
+/// Origin-form, HTTP/1.1, and framing left to hyper, which knows the body.
+pub(super) fn prepare(request: Request<Body>) -> (Request<Outgoing>, Option<Arc<Progress>>) {
+    let (mut parts, body) = request.into_parts();
+    if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+    parts.version = Version::HTTP_11;
+    for name in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
+        parts.headers.remove(name);
+    }
+    // RFC 9110 §8.6: a method that is expected to have content says so when there is none.
+    if body.is_end_stream() && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    if parts.extensions.get::<MaySwitch>().is_some() {
+        for (name, value) in [(CONNECTION, "upgrade"), (UPGRADE, "websocket")] {
+            parts.headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    let on_interim = parts.extensions.remove::<OnInterim>();
+    let (body, progress) = Outgoing::new(body);
+    let mut request = Request::from_parts(parts, body);
+    if let Some(OnInterim(tell)) = on_interim {
+        hyper::ext::on_informational(&mut request, move |interim| {
+            tell(interim.status(), interim.headers());
+        });
+    }
+    (request, progress)
+}
+
+/// The same request once more, where its content is still here.
+pub(super) fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    let body = request.body().again()?;
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
+}
 
 /// What the sender of a request knows of its content's way.
 #[derive(Debug, Default)]

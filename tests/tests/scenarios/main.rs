@@ -26,3 +26,4 @@ mod stage;
 mod steering;
 mod tls;
 mod validation;
+mod websocket;

@@ -134,4 +134,6 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) progress_timeout: Option<Span>,
     pub(in crate::config) h2_streams: Option<u32>,
     pub(in crate::config) h2_resets: Option<u32>,
+    pub(in crate::config) tunnels: Option<u32>,
+    pub(in crate::config) tunnel_idle_timeout: Option<Span>,
 }

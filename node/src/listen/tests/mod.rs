@@ -4,6 +4,7 @@ mod drain;
 mod http1;
 mod http2;
 mod tls;
+mod tunnel;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -22,7 +23,7 @@ use crate::config::settings::Limits;
 use crate::exchange::{Body, BodyError, Client, Handle};
 
 /// Answers by path: `/echo` the content, `/who` the client's address, `/host` the Host, `/big` many pieces, `/wait`
-/// after a while, `/early` after two interim responses, anything else `ok`.
+/// after a while, `/early` after two interim responses, `/ws` by a tunnel, anything else `ok`.
 pub(super) struct Echo;
 
 pub(super) const BIG_PIECES: usize = 2048;
@@ -77,6 +78,7 @@ impl Handle for Echo {
                 }
                 Response::new(Body::from("early"))
             }
+            "/ws" | "/deaf" => tunnel::switch(&request),
             _ => Response::new(Body::from("ok")),
         }
     }
