@@ -73,7 +73,8 @@ impl Authority {
             write!(text, "[{address}]").map_err(|_| TargetError::BadHost)?;
         } else {
             let host = host.strip_suffix('.').unwrap_or(host);
-            if host.is_empty() || host.len() > 253 || !host.bytes().all(in_host) {
+            let empty_label = host.starts_with('.') || host.ends_with('.') || host.contains("..");
+            if host.is_empty() || host.len() > 253 || empty_label || !host.bytes().all(in_host) {
                 return Err(TargetError::BadHost);
             }
             text.push_str(host);
@@ -146,6 +147,8 @@ impl Target {
         if path_is_normal
             && query_untouched
             && let Some(given) = uri.path_and_query()
+            // `http://host?query` has none, although `path()` says "/".
+            && given.as_str().starts_with('/')
         {
             // The common case: nothing to change, nothing to allocate.
             return Ok(Self {
@@ -390,6 +393,8 @@ mod tests {
             ("/a?x=%7e%3d", "/a?x=~%3D"),
             ("/a?q=../x", "/a?q=../x"),
             ("http://host.example/a?b", "/a?b"),
+            ("http://host.example", "/"),
+            ("http://host.example?b", "/?b"),
         ] {
             assert_eq!(normal(given, &[]), expected, "{given}");
         }
@@ -431,6 +436,9 @@ mod tests {
             ("a b", false, Err(TargetError::BadHost)),
             ("user@host", false, Err(TargetError::BadHost)),
             ("host:99999", false, Err(TargetError::BadHost)),
+            ("..", false, Err(TargetError::BadHost)),
+            ("a..b", false, Err(TargetError::BadHost)),
+            (".a", false, Err(TargetError::BadHost)),
             ("host:80:80", false, Err(TargetError::BadHost)),
             ("a/b", false, Err(TargetError::BadHost)),
             ("[::1", false, Err(TargetError::BadHost)),

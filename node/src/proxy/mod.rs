@@ -29,6 +29,8 @@ mod fill;
 mod finish;
 mod freshen;
 mod freshness;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod headers;
 mod invalidate;
 pub mod key;

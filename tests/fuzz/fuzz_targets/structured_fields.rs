@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nearside_node::proxy::fuzzing::structured_fields(data));
