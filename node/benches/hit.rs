@@ -116,7 +116,7 @@ fn hit(criterion: &mut Criterion) {
     let key = || {
         let authority = Authority::parse("shop.example", false).expect("an authority");
         let target = Target::normalise(&uri, &site.rules).expect("a target");
-        primary(&site.name, false, &authority, &target)
+        primary(&site.name, false, &authority, &target, &[])
     };
     criterion.bench_function("key", |bencher| bencher.iter(|| black_box(key())));
     let whole = key();

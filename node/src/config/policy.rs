@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::pattern::Pattern;
 
 /// When a key has its say, and so in which rules it may stand.
@@ -55,6 +57,19 @@ impl<T: Value> Value for Arc<T> {
     }
 }
 
+impl Value for Vec<HeaderName> {
+    fn shown(&self) -> String {
+        let words: Vec<&str> = self.iter().map(HeaderName::as_str).collect();
+        format!("[{}]", words.join(", "))
+    }
+}
+
+impl Value for Vec<Box<str>> {
+    fn shown(&self) -> String {
+        format!("[{}]", self.join(", "))
+    }
+}
+
 impl Value for Vec<Pattern> {
     fn shown(&self) -> String {
         let words: Vec<&str> = self.iter().map(Pattern::as_str).collect();
@@ -91,6 +106,25 @@ impl Value for Caching {
         match self {
             Self::Standard => "standard",
             Self::Bypass => "bypass",
+        }
+        .to_owned()
+    }
+}
+
+/// `client_directives`: what a client's `Cache-Control` and `Pragma` are good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientDirectives {
+    /// All of RFC 9111 §5.2.1.
+    Honour,
+    /// What would make the cache ask the origin, or store nothing, counts for nothing.
+    Ignore,
+}
+
+impl Value for ClientDirectives {
+    fn shown(&self) -> String {
+        match self {
+            Self::Honour => "honour",
+            Self::Ignore => "ignore",
         }
         .to_owned()
     }
@@ -146,6 +180,12 @@ macro_rules! policy {
 policy! {
     /// Freshness lifetime in the response's stead.
     ttl: Ttl, "ttl", WithAnswer;
+    /// The least freshness lifetime, for the answers that `ttl` is for.
+    ttl_min: Ttl, "ttl_min", WithAnswer;
+    /// The greatest freshness lifetime, whoever says more.
+    ttl_max: Duration, "ttl_max", WithAnswer;
+    /// Freshness lifetime of errors that give none themselves. Counts when an answer is stored.
+    negative_ttl: Duration, "negative_ttl", WithAnswer;
     /// Whether the cache has a part in it.
     cache: Caching, "cache", Before;
     /// RFC 5861, where the response does not say.
@@ -153,8 +193,23 @@ policy! {
     /// RFC 5861, where the response does not say: how long past freshness a stored response may answer for a broken
     /// origin. Zero: not at all.
     stale_if_error: Duration, "stale_if_error", WithAnswer;
+    /// Whether a client's `Cache-Control` can make the cache ask the origin.
+    client_directives: ClientDirectives, "client_directives", Before;
     /// Query parameters that neither key nor origin see; `utm_*` stands for a prefix.
     query_drop: Arc<Vec<Pattern>>, "key.query_drop", Before;
+    /// Query parameters that key and origin see; all others go.
+    query_keep: Arc<Vec<Pattern>>, "key.query_keep", Before;
+    /// Query parameters are put in the order of their names, for key and origin.
+    query_sort: bool, "key.query_sort", Before;
+    /// Request fields that are in the key, and reach the origin as they are.
+    key_headers: Arc<Vec<HeaderName>>, "key.headers", Before;
+    /// Cookies that are in the key, and the only ones that the origin sees of a request that may be answered from the
+    /// cache.
+    key_cookies: Arc<Vec<Box<str>>>, "key.cookies", Before;
+    /// The device's class is in the key, and told to the origin.
+    key_device: bool, "key.device", Before;
+    /// The client's country is in the key, and told to the origin.
+    key_country: bool, "key.country", Before;
 }
 
 impl Policy {
@@ -162,6 +217,23 @@ impl Policy {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Is more in the key than the URL?
+    #[must_use]
+    pub fn divides(&self) -> bool {
+        self.key_headers
+            .as_ref()
+            .is_some_and(|names| !names.is_empty())
+            || self.key_cookies.is_some()
+            || self.key_device == Some(true)
+            || self.key_country == Some(true)
+    }
+
+    /// The request fields that are in the key.
+    #[must_use]
+    pub fn keyed_fields(&self) -> &[HeaderName] {
+        self.key_headers.as_ref().map_or(&[], |names| &names[..])
     }
 
     /// Is the cache told to keep out?

@@ -50,7 +50,7 @@ impl When {
     /// Does a request match, as far as it can tell?
     #[must_use]
     pub fn request(&self, method: &Method, path: &str, headers: &HeaderMap) -> bool {
-        (self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.covers(path)))
+        self.path(path)
             && (self.methods.is_empty() || self.methods.contains(method))
             && self.fields.iter().all(|(name, test)| match test {
                 FieldTest::Present => headers.contains_key(name),
@@ -60,6 +60,10 @@ impl When {
                     patterns.iter().any(|pattern| pattern.covers_bytes(line))
                 }),
             })
+    }
+
+    fn path(&self, path: &str) -> bool {
+        self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.covers(path))
     }
 
     /// Does an answer match?
@@ -130,6 +134,10 @@ pub struct Rules {
     every_answer: Vec<u16>,
     /// Some rule says something of the query.
     of_query: bool,
+    /// Somewhere in the site more is in the key than the URL.
+    divides: bool,
+    /// Somewhere in the site the device's class is in the key, and the client's country.
+    tells: (bool, bool),
 }
 
 /// What is in force for a request: cheap to copy, and to be read beside the site's [`Rules`].
@@ -156,6 +164,51 @@ struct Many {
     policy: Policy,
 }
 
+/// What becomes of the query's parameters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OfQuery<'a> {
+    drop: &'a [Pattern],
+    keep: Option<&'a [Pattern]>,
+    sort: bool,
+}
+
+impl<'a> OfQuery<'a> {
+    fn take(&mut self, policy: &'a Policy) {
+        if let Some(names) = &policy.query_drop {
+            self.drop = names;
+        }
+        if let Some(names) = &policy.query_keep {
+            self.keep = Some(names);
+        }
+        if let Some(sort) = policy.query_sort {
+            self.sort = sort;
+        }
+    }
+
+    /// Does the query stay as it is?
+    #[must_use]
+    pub const fn changes_nothing(&self) -> bool {
+        self.drop.is_empty() && self.keep.is_none() && !self.sort
+    }
+
+    /// Does a parameter of this name stay?
+    #[must_use]
+    pub fn keeps(&self, name: &str) -> bool {
+        let named = |names: &[Pattern]| names.iter().any(|pattern| pattern.covers(name));
+        self.keep.is_none_or(named) && !named(self.drop)
+    }
+
+    /// Are the parameters put in the order of their names?
+    #[must_use]
+    pub const fn sorts(&self) -> bool {
+        self.sort
+    }
+}
+
+const fn says_of_query(policy: &Policy) -> bool {
+    policy.query_drop.is_some() || policy.query_keep.is_some() || policy.query_sort.is_some()
+}
+
 /// A key in force, and who says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InForce {
@@ -177,14 +230,25 @@ impl Rules {
             policy
         });
         let alone = alone.collect();
+        let apart: Vec<_> = rules.iter().map(apart).collect();
+        let policies = || rules.iter().map(|rule| &rule.then).chain([&base]);
         let every_answer = (0..)
             .zip(&rules)
             .filter(|(_, rule)| rule.when.asks_for_answer() && rule.when.takes_every_request());
+        let every_answer = every_answer.map(|(index, _)| index).collect();
+        let of_query = rules.iter().any(|rule| says_of_query(&rule.then));
+        let divides = apart.iter().any(Option::is_some) || policies().any(Policy::divides);
+        let tells = (
+            policies().any(|policy| policy.key_device == Some(true)),
+            policies().any(|policy| policy.key_country == Some(true)),
+        );
         Self {
             alone,
-            apart: rules.iter().map(apart).collect(),
-            every_answer: every_answer.map(|(index, _)| index).collect(),
-            of_query: rules.iter().any(|rule| rule.then.query_drop.is_some()),
+            apart,
+            every_answer,
+            of_query,
+            divides,
+            tells,
             base,
             rules,
         }
@@ -198,19 +262,31 @@ impl Rules {
 
     /// What a URL alone decides, before its query is known in its normal form.
     #[must_use]
-    pub fn of_query(&self, path: &str) -> &[Pattern] {
-        let mut said = &self.base;
+    pub fn of_query(&self, path: &str) -> OfQuery<'_> {
+        let mut query = OfQuery::default();
+        query.take(&self.base);
         if self.of_query {
-            let matching = |rule: &&Rule| {
-                rule.then.query_drop.is_some()
-                    && (rule.when.paths.is_empty()
-                        || rule.when.paths.iter().any(|pattern| pattern.covers(path)))
-            };
-            if let Some(rule) = self.rules.iter().rev().find(matching) {
-                said = &rule.then;
+            for rule in &self.rules {
+                // Such rules match by path alone.
+                if says_of_query(&rule.then) && rule.when.path(path) {
+                    query.take(&rule.then);
+                }
             }
         }
-        said.query_drop.as_ref().map_or(&[], |names| &names[..])
+        query
+    }
+
+    /// Is more than the URL in the key, somewhere in the site?
+    #[must_use]
+    pub const fn divides(&self) -> bool {
+        self.divides
+    }
+
+    /// Are origins told the device's class somewhere in the site, and the client's country? Then clients are not to say
+    /// them.
+    #[must_use]
+    pub const fn tells(&self) -> (bool, bool) {
+        self.tells
     }
 
     /// What is in force for a request, as far as it can tell. `path` is normalised.

@@ -2,7 +2,7 @@
 //! `site_file` turns the operator's TOML into this, and is the only maker.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use nearside_geo::Point;
@@ -96,6 +96,8 @@ pub struct HealthCheck {
 pub struct CacheSettings {
     /// What a response that sets a cookie needs in order to be stored.
     pub set_cookie: SetCookie,
+    /// Until then the cache is bypassed: work on the site is seen at once, and it ends by itself.
+    pub development_until: Option<SystemTime>,
     /// `strict` sites revalidate whenever the node is not fresh (a later step).
     pub strict: bool,
     /// Largest body that is stored, in bytes.
@@ -106,6 +108,7 @@ impl Default for CacheSettings {
     fn default() -> Self {
         Self {
             set_cookie: SetCookie::Explicit,
+            development_until: None,
             strict: false,
             body_max_bytes: 4 << 30,
         }

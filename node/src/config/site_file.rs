@@ -12,7 +12,6 @@ use super::raw;
 use super::rule::Rules;
 use super::site::{HostHeader, Origin, Site, TlsSettings};
 use super::text::Text;
-use super::units::OneOrMore;
 
 /// Most of what a site's file may hold, so that no one file can weigh down every node.
 const HOSTS_MAX: usize = 1000;

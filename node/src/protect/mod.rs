@@ -52,7 +52,7 @@ pub struct Protect {
 }
 
 impl Protect {
-    /// `country` is asked only for sites that deny countries.
+    /// `country` is asked only for sites that deny countries, or store answers apart by them.
     #[must_use]
     pub fn new(country: LocateCountry, metrics: ProtectMetrics) -> Self {
         Self {
@@ -61,6 +61,12 @@ impl Protect {
             rates: Rates::new(Instant::now()),
             metrics,
         }
+    }
+
+    /// The country of a client, where it is known.
+    #[must_use]
+    pub fn country(&self, client: IpAddr) -> Option<[u8; 2]> {
+        (self.country)(client.to_canonical())
     }
 
     /// The verdict on a request of `client` to `site`. Counts against the client's rate when it passes the lists.

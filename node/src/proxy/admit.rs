@@ -12,8 +12,8 @@ use super::conditions;
 use super::headers::Choosing;
 use super::key::{Authority, Target};
 use super::outcome::{Own, Refusal};
-use super::{Proxy, headers};
-use crate::config::policy::Policy;
+use super::{Proxy, apart, headers, key};
+use crate::config::policy::{ClientDirectives, Policy};
 use crate::config::rule::Ruling;
 use crate::config::site::Site;
 use crate::exchange::{Client, MaySwitch};
@@ -40,6 +40,8 @@ pub(super) struct Ask {
     pub(super) ruling: Ruling,
     /// It asks for WebSocket, and its connection can be handed over.
     pub(super) switches: bool,
+    /// What is in the key beside the URL; empty for most.
+    pub(super) apart: Vec<u8>,
     pub(super) now: SystemTime,
 }
 
@@ -50,6 +52,12 @@ impl Ask {
             site: &self.site.name,
             url: &self.url,
         }
+    }
+
+    /// The primary key.
+    pub(super) fn primary(&self) -> Vec<u8> {
+        let (site, tls) = (&self.site.name, self.client.tls);
+        key::primary(site, tls, &self.authority, &self.target, &self.apart)
     }
 
     /// What is in force, as far as the request tells.
@@ -72,11 +80,18 @@ impl Ask {
             Some(Refusal::Content)
         } else if self.policy().bypasses() {
             Some(Refusal::Rule)
+        } else if self.in_development() {
+            Some(Refusal::Development)
         } else if self.choosing.conditions && conditions::needs_origin(&self.headers) {
             Some(Refusal::Precondition)
         } else {
             None
         }
+    }
+
+    fn in_development(&self) -> bool {
+        let until = self.site.cache.development_until;
+        until.is_some_and(|until| self.now < until)
     }
 
     /// May the request wait for another's fetch, and others for its own? Not where its answer is for it alone, nor
@@ -177,14 +192,27 @@ impl Proxy {
             headers::remove_hop_by_hop(&mut headers);
             choosing = Choosing::of(&headers);
         }
+        let rules = &site.rules;
+        let ruling = rules.at_request(&method, target.path(), &headers);
+        let apart = if rules.divides() {
+            let country = || self.protect.country(client.address);
+            apart::divide(rules, &ruling, &method, &mut headers, country)
+        } else {
+            Vec::new()
+        };
+        let mut directives = match choosing.directives {
+            true => CacheControl::of_request(&headers),
+            false => CacheControl::default(),
+        };
+        if rules.policy(&ruling).client_directives == Some(ClientDirectives::Ignore) {
+            directives.force_nothing();
+        }
         Ok(Ask {
-            ruling: site.rules.at_request(&method, target.path(), &headers),
+            ruling,
+            apart,
             url: target.identity(authority.host()),
             choosing,
-            directives: match choosing.directives {
-                true => CacheControl::of_request(&headers),
-                false => CacheControl::default(),
-            },
+            directives,
             site: Arc::clone(site),
             client,
             method,

@@ -61,6 +61,15 @@ pub(super) struct CacheControl {
 }
 
 impl CacheControl {
+    /// Takes out what of a request makes a cache ask the origin, or keep nothing. What a client accepts (`max-stale`,
+    /// `stale-if-error`) and `only-if-cached` spare the origin, and stay.
+    pub(super) fn force_nothing(&mut self) {
+        self.no_cache = Scope::Absent;
+        self.no_store = false;
+        self.max_age = None;
+        self.min_fresh = None;
+    }
+
     /// What a response says to this cache: in the first targeted field that says something, else in `Cache-Control`.
     #[must_use]
     pub(super) fn of_response(headers: &HeaderMap) -> Self {

@@ -13,7 +13,7 @@ use super::admit::Ask;
 use super::cache_control::CacheControl;
 use super::conditions;
 use super::freshen::{self, Freshened, HeadSays, Word, freshened, freshness, head_says};
-use super::freshness::lifetime;
+use super::freshness::{lifetime, negative};
 use super::headers::{self, Hop};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
@@ -93,6 +93,7 @@ pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str, body: Body) ->
         client: &ask.client,
         authority: ask.authority.as_str(),
         version: ask.version,
+        keyed: ask.policy().keyed_fields(),
     };
     headers::towards_origin(&mut fields, &ask.method, hop);
     for (name, value) in &ask.site.origin_headers {
@@ -172,7 +173,10 @@ fn judge(
         };
         let after = |word: &Word| {
             let set_cookie = job.ask.site.cache.set_cookie;
-            Box::new(freshened(stored.meta(), word, set_cookie, job.fill_index))
+            let old = stored.meta();
+            let ruling = job.ask.ruling_for(old.status, &old.head);
+            let policy = job.ask.site.rules.policy(&ruling);
+            Box::new(freshened(old, word, set_cookie, policy, job.fill_index))
         };
         if validates && status == StatusCode::NOT_MODIFIED {
             let now = after(&word());
@@ -204,10 +208,11 @@ fn judge(
     }
     let ask = &job.ask;
     let directives = CacheControl::of_response(response.headers());
-    let life = lifetime(status, response.headers(), &directives, response_time);
-    let length = content_length(&response);
     let ruling = ask.ruling_for(status, response.headers());
     let policy = ask.site.rules.policy(&ruling);
+    let life = lifetime(status, response.headers(), &directives, response_time);
+    let life = negative(life, status, policy);
+    let length = content_length(&response);
     let verdict = storable(Exchange {
         method: &ask.method,
         request: &ask.headers,
@@ -217,7 +222,10 @@ fn judge(
         directives: &directives,
         lifetime: life,
         part: is_part(status, response.headers(), length),
-        site_ttl: (policy.ttl).is_some_and(|ttl| ttl_applies(ttl, status)),
+        site_ttl: [policy.ttl, policy.ttl_min]
+            .into_iter()
+            .flatten()
+            .any(|ttl| ttl_applies(ttl, status) && !ttl.lifetime.is_zero()),
         set_cookie: ask.site.cache.set_cookie,
     });
     let verdict = match verdict {

@@ -11,12 +11,13 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 
 use super::cache_control::{CacheControl, Scope};
-use super::freshness::{initial_age, lifetime};
+use super::freshness::{initial_age, lifetime, negative};
 use super::headers;
 use super::meta::HttpMeta;
 use super::reuse::Freshness;
 use super::targeted::SURROGATE_CONTROL;
 use super::vary::Vary;
+use crate::config::policy::Policy;
 use crate::config::site::SetCookie;
 
 /// What an origin said of a stored response, and when.
@@ -44,6 +45,7 @@ pub(super) fn freshened(
     old: &HttpMeta,
     word: &Word,
     set_cookie: SetCookie,
+    policy: &Policy,
     fill_index: u64,
 ) -> Freshened {
     let mut head = old.head.clone();
@@ -75,6 +77,7 @@ pub(super) fn freshened(
         }
     }
     let life = lifetime(old.status, &judged, &directives, word.response_time);
+    let life = negative(life, old.status, policy);
     let stays = (directives.must_understand || !directives.no_store)
         && directives.private != Scope::Whole
         && chooses_alike(&head, &old.selection);
@@ -234,7 +237,7 @@ mod tests {
             request_time: at(100),
             response_time: at(102),
         };
-        freshened(old, &word, cookies, 7)
+        freshened(old, &word, cookies, &Policy::default(), 7)
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::cache_control::{AGE_MAX_S, CacheControl, delta_seconds};
 use super::date::{date, parse};
+use crate::config::policy::Policy;
 
 /// A tenth of the time since the last modification (§4.2.2) …
 const HEURISTIC_FRACTION: u64 = 10;
@@ -25,6 +26,8 @@ pub(super) enum Source {
     MaxAge,
     /// `Expires`.
     Expires,
+    /// The site says it of errors that say nothing themselves.
+    Site,
     /// A guess from `Last-Modified`.
     Heuristic,
     /// Nothing in the response says so, and nothing may be guessed.
@@ -41,7 +44,7 @@ pub(super) struct Lifetime {
 }
 
 impl Lifetime {
-    /// True when the origin said it, in whatever way.
+    /// True when it was said, and not guessed.
     #[must_use]
     pub(super) fn is_explicit(self) -> bool {
         !matches!(self.source, Source::Heuristic | Source::Unknown)
@@ -97,6 +100,21 @@ pub(super) fn lifetime(
     Lifetime {
         seconds: 0,
         source: Source::Unknown,
+    }
+}
+
+/// An error's lifetime under a site's `negative_ttl`: that, where the answer gives none itself. The errors are those that
+/// a cache may keep without being told to, and the origin's own failures.
+#[must_use]
+pub(super) fn negative(life: Lifetime, status: StatusCode, policy: &Policy) -> Lifetime {
+    let code = status.as_u16();
+    let is_negative = matches!(code, 404 | 405 | 410 | 414) || code >= 500;
+    match policy.negative_ttl {
+        Some(lifetime) if is_negative && !life.is_explicit() => Lifetime {
+            seconds: lifetime.as_secs(),
+            source: Source::Site,
+        },
+        _ => life,
     }
 }
 

@@ -182,6 +182,8 @@ pub(super) struct Hop<'a> {
     pub authority: &'a str,
     /// The version the client spoke.
     pub version: Version,
+    /// Fields that are in the key, and so may say to the origin what they like.
+    pub keyed: &'a [HeaderName],
 }
 
 /// Makes the fields of the request to the origin out of the client's.
@@ -191,7 +193,9 @@ pub(super) fn towards_origin(headers: &mut HeaderMap, method: &Method, hop: Hop<
     remove_hop_by_hop(headers);
     headers.remove(EXPECT);
     for name in RESTATED {
-        headers.remove(name);
+        if !hop.keyed.iter().any(|keyed| keyed == name) {
+            headers.remove(name);
+        }
     }
     if method == Method::GET || method == Method::HEAD {
         for name in METHOD_OVERRIDES {
@@ -200,8 +204,14 @@ pub(super) fn towards_origin(headers: &mut HeaderMap, method: &Method, hop: Hop<
     }
     let scheme = if hop.client.tls { "https" } else { "http" };
     set(headers, HOST, hop.authority);
-    set(headers, X_FORWARDED_HOST, hop.authority);
-    set(headers, X_FORWARDED_PROTO, scheme);
+    for (name, ours) in [
+        (X_FORWARDED_HOST, hop.authority),
+        (X_FORWARDED_PROTO, scheme),
+    ] {
+        if !(hop.keyed.contains(&name) && headers.contains_key(&name)) {
+            set(headers, name, ours);
+        }
+    }
     let (client, socket) = (hop.client.address, hop.client.socket.ip().to_canonical());
     // Behind a trusted proxy the two differ, and both are part of the way.
     if client == socket {
@@ -394,6 +404,7 @@ mod tests {
             client,
             authority: "shop.example",
             version: Version::HTTP_11,
+            keyed: &[],
         };
         towards_origin(&mut headers, &method, hop);
         headers

@@ -76,7 +76,7 @@ impl Proxy {
 
     async fn forget_here(&self, site: &Site, authority: &Authority, target: &Target) {
         for tls in [false, true] {
-            let whole = key::primary(&site.name, tls, authority, target);
+            let whole = key::primary(&site.name, tls, authority, target, &[]);
             let primary = self.store.key(whole);
             for variant in self.directory(&primary).await.variants() {
                 self.store.remove(&self.store.key(variant.clone()));

@@ -3,8 +3,9 @@
 //! A URL is normalised once, and the same bytes make the key and the request that the origin sees. So a client cannot
 //! spell one URL two ways and have the origin take one meaning while the cache files it under the other.
 //!
-//! What is in the key: site, scheme, host with port, path, query without the dropped parameters. What is in the purge
-//! identity: host without port, path and that query, so that one purge reaches http, https and every variant.
+//! What is in the key: site, scheme, host with port, path, query without the dropped parameters, and what the site wants
+//! apart ([`super::apart`]). What is in the purge identity: host without port, path and that query, so that one purge
+//! reaches http, https and every variant.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -142,7 +143,7 @@ impl Target {
             !query.is_empty()
                 && is_normal(query.as_bytes())
                 && path_is_normal
-                && rules.of_query(path).is_empty()
+                && rules.of_query(path).changes_nothing()
         });
         if path_is_normal
             && query_untouched
@@ -163,20 +164,24 @@ impl Target {
             normalise_escapes(path.as_bytes(), &mut decoded);
             remove_dot_segments(&decoded)
         };
-        let dropped = rules.of_query(&text);
-        let mut separator = '?';
+        let of_query = rules.of_query(&text);
+        let mut kept: Vec<String> = Vec::new();
         for parameter in query.unwrap_or_default().split('&') {
             let mut normal = String::with_capacity(parameter.len());
             normalise_escapes(parameter.as_bytes(), &mut normal);
-            let name = normal
-                .split_once('=')
-                .map_or(normal.as_str(), |(name, _)| name);
-            let first_of_nothing = separator == '?' && normal.is_empty();
-            if first_of_nothing || dropped.iter().any(|pattern| pattern.covers(name)) {
-                continue;
+            let first_of_nothing = kept.is_empty() && normal.is_empty();
+            if !first_of_nothing && of_query.keeps(name_of(&normal)) {
+                kept.push(normal);
             }
+        }
+        if of_query.sorts() {
+            // Several of one name stay in their order, which may mean something.
+            kept.sort_by(|a, b| name_of(a).cmp(name_of(b)));
+        }
+        let mut separator = '?';
+        for parameter in &kept {
             text.push(separator);
-            text.push_str(&normal);
+            text.push_str(parameter);
             separator = '&';
         }
         let path_and_query = text.parse().map_err(|_| TargetError::BadPath)?;
@@ -203,6 +208,10 @@ impl Target {
         identity.push_str(self.path_and_query.as_str());
         identity
     }
+}
+
+fn name_of(parameter: &str) -> &str {
+    parameter.split('=').next().unwrap_or_default()
 }
 
 /// The host of a URL that an operator wrote (`https://host/path?query`, or without a scheme), in the form in which
@@ -234,10 +243,17 @@ fn split_url(url: &str) -> (&str, &str) {
     rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
 }
 
-/// The whole primary key, compared byte for byte on lookup. The separator cannot occur in any part.
+/// The whole primary key, compared byte for byte on lookup. The separator cannot occur in any part before `apart`, which
+/// is what [`super::apart`] has made, and empty for most.
 #[must_use]
-pub fn primary(site: &str, tls: bool, authority: &Authority, target: &Target) -> Vec<u8> {
-    with_primary(site, tls, authority, target, <[u8]>::to_vec)
+pub fn primary(
+    site: &str,
+    tls: bool,
+    authority: &Authority,
+    target: &Target,
+    apart: &[u8],
+) -> Vec<u8> {
+    with_primary(site, tls, authority, target, apart, <[u8]>::to_vec)
 }
 
 /// The same where it is only looked at: made in a buffer that the thread keeps.
@@ -246,6 +262,7 @@ pub fn with_primary<R>(
     tls: bool,
     authority: &Authority,
     target: &Target,
+    apart: &[u8],
     look: impl FnOnce(&[u8]) -> R,
 ) -> R {
     thread_local! {
@@ -258,6 +275,10 @@ pub fn with_primary<R>(
     key.extend_from_slice(authority.as_str().as_bytes());
     key.push(0);
     key.extend_from_slice(target.path_and_query().as_str().as_bytes());
+    if !apart.is_empty() {
+        key.extend_from_slice(b"\0apart");
+        key.extend_from_slice(apart);
+    }
     let looked = look(&key);
     BUFFER.set(key);
     looked

@@ -37,7 +37,8 @@ impl Proxy {
     /// Looks in memory only, at the primary key only: what matches there and was not purged, fresh or not.
     pub(super) fn peek(&self, ask: &Ask) -> Option<(Stored, PurgeVerdict)> {
         let (site, tls) = (&ask.site.name, ask.client.tls);
-        let entry = key::with_primary(site, tls, &ask.authority, &ask.target, |whole| {
+        let (authority, target) = (&ask.authority, &ask.target);
+        let entry = key::with_primary(site, tls, authority, target, &ask.apart, |whole| {
             self.store.peek_whole(whole)
         })?;
         if !vary::matches(&entry.meta().selection, &ask.headers) {
@@ -48,8 +49,7 @@ impl Proxy {
 
     /// Looks in memory, then on disk.
     pub(super) async fn find(&self, ask: &Ask) -> Found {
-        let whole = key::primary(&ask.site.name, ask.client.tls, &ask.authority, &ask.target);
-        let primary = self.store.key(whole);
+        let primary = self.store.key(ask.primary());
         let at_primary = match self.store.peek(&primary) {
             Some(entry) => Some(entry),
             None => self.store.lookup(&primary).await,

@@ -2,7 +2,7 @@
 //!
 //! In the order in which a request meets them:
 //!
-//! * [`admit`]: host → site → guard → normalised target ([`key`]); [`headers`]: what ends at this hop.
+//! * [`admit`]: host → site → guard → normalised target ([`key`], [`apart`]); [`headers`]: what ends at this hop.
 //! * [`lookup`]: the stored response, by primary key and [`vary`]; purges and [`marks`] may have taken it away.
 //! * [`reuse`]: fresh, stale or to be asked about ([`freshness`], [`cache_control`]).
 //! * [`answer`]: which way to go; [`bring`]: leading, following or going alone, and [`endings`] where that fails.
@@ -12,11 +12,12 @@
 //! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
 //! * [`finish`]: the last byte; counting it ([`metrics`]) and telling the access log.
 //!
-//! Pure: `key`, `headers`, `cache_control`, `targeted`, `date`, `freshness`, `freshen`, `storable`, `vary`, `conditions`,
+//! Pure: `key`, `apart`, `headers`, `cache_control`, `targeted`, `date`, `freshness`, `freshen`, `storable`, `vary`, `conditions`,
 //! `range`, `reuse`, `cache_status`, `outcome`. [`meta`] is what the store keeps for us, [`ports`] what we need of the neighbours.
 
 mod admit;
 mod answer;
+mod apart;
 mod body;
 mod bring;
 mod cache_control;

@@ -13,6 +13,8 @@ pub enum Refusal {
     Upgrade,
     /// A rule of the site says `cache = "bypass"`.
     Rule,
+    /// The site is in development mode.
+    Development,
     /// The request has a condition only the origin may judge.
     Precondition,
     /// The request says `no-store`.
@@ -48,6 +50,7 @@ impl Refusal {
             Self::Content => "content",
             Self::Upgrade => "upgrade",
             Self::Rule => "rule",
+            Self::Development => "development",
             Self::Precondition => "precondition",
             Self::RequestNoStore => "request-no-store",
             Self::NoStore => "no-store",

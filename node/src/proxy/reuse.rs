@@ -10,7 +10,7 @@ use http::StatusCode;
 use super::cache_control::{CacheControl, Scope};
 use super::freshness::current_age;
 use super::storable::ttl_applies;
-use crate::config::policy::Policy;
+use crate::config::policy::{Policy, Ttl};
 use crate::view::PurgeVerdict;
 
 /// The freshness data of a stored response.
@@ -91,17 +91,27 @@ impl Freshness {
         current_age(self.initial_age_s, self.response_time, now)
     }
 
-    /// Seconds of freshness left; negative when stale. Under a site's rule the time counts from arrival: the origin's
+    /// Seconds of freshness left; negative when stale. What a site says counts from arrival: the origin's
     /// own clock has no say in it.
     #[must_use]
     pub(super) fn ttl_s(&self, status: StatusCode, policy: &Policy, now: SystemTime) -> i64 {
-        match policy.ttl {
-            Some(ttl) if ttl_applies(ttl, status) => {
-                let here = current_age(0, self.response_time, now);
-                signed(ttl.lifetime.as_secs()) - signed(here)
-            }
-            _ => signed(self.lifetime_s) - signed(self.age_s(now)),
+        let own = || signed(self.lifetime_s) - signed(self.age_s(now));
+        if policy.ttl.is_none() && policy.ttl_min.is_none() && policy.ttl_max.is_none() {
+            return own();
         }
+        let here = signed(current_age(0, self.response_time, now));
+        let ruled = |ttl: Option<Ttl>| {
+            let ttl = ttl.filter(|ttl| ttl_applies(*ttl, status))?;
+            Some(signed(ttl.lifetime.as_secs()) - here)
+        };
+        let mut left = ruled(policy.ttl).unwrap_or_else(own);
+        if let Some(floor) = ruled(policy.ttl_min) {
+            left = left.max(floor);
+        }
+        if let Some(ceiling) = policy.ttl_max {
+            left = left.min(signed(ceiling.as_secs()) - here);
+        }
+        left
     }
 
     /// May the readers that waited for this response share it? Only where a request coming a moment later could have

@@ -28,6 +28,20 @@ pub struct Serve {
 impl Serve {
     /// `serve --origin …` for each of `origins`, and more arguments.
     pub async fn start(origins: &[&str], more: &[&str]) -> Self {
+        let origins = origins.iter().flat_map(|origin| ["--origin", origin]);
+        let arguments: Vec<&str> = origins.chain(more.iter().copied()).collect();
+        Self::run(&arguments, None).await
+    }
+
+    /// `serve --site FILE` in front of one origin. `settings` is TOML that follows the site's name, host and origin.
+    pub async fn site(origin: &str, settings: &str, more: &[&str]) -> Self {
+        let text = format!(
+            "name = \"app\"\nhosts = [\"app.example\"]\n[[origin]]\nurl = \"{origin}\"\n{settings}"
+        );
+        Self::run(more, Some(&text)).await
+    }
+
+    async fn run(more: &[&str], site: Option<&str>) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("nearside-serve-")
             .tempdir()
@@ -37,8 +51,10 @@ impl Serve {
             .and_then(|listener| listener.local_addr())
             .expect("a port is free");
         let mut arguments = vec!["serve".to_owned()];
-        for origin in origins {
-            arguments.extend(["--origin".to_owned(), (*origin).to_owned()]);
+        if let Some(text) = site {
+            let file = folder.path().join("site.toml");
+            std::fs::write(&file, text).expect("the folder can be written");
+            arguments.extend(["--site".to_owned(), file.display().to_string()]);
         }
         arguments.extend(["--listen".to_owned(), address.to_string()]);
         arguments.extend([

@@ -21,6 +21,7 @@ mod partition;
 mod protection;
 mod purge;
 mod robust;
+mod rules;
 mod serve;
 mod stage;
 mod steering;

@@ -13,6 +13,12 @@ use crate::config::units::{OneOrMore, Span};
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct CacheKey {
     pub(in crate::config) query_drop: Option<OneOrMore>,
+    pub(in crate::config) query_keep: Option<OneOrMore>,
+    pub(in crate::config) query_sort: Option<bool>,
+    pub(in crate::config) headers: Option<OneOrMore>,
+    pub(in crate::config) cookies: Option<OneOrMore>,
+    pub(in crate::config) device: Option<bool>,
+    pub(in crate::config) country: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -21,6 +27,10 @@ pub(in crate::config) struct Rule {
     #[serde(default, rename = "match")]
     pub(in crate::config) matches: Match,
     pub(in crate::config) ttl: Option<Span>,
+    pub(in crate::config) ttl_min: Option<Span>,
+    pub(in crate::config) ttl_max: Option<Span>,
+    pub(in crate::config) negative_ttl: Option<Span>,
+    pub(in crate::config) client_directives: Option<ClientDirectives>,
     pub(in crate::config) cache: Option<RuleCache>,
     pub(in crate::config) stale_while_revalidate: Option<Span>,
     pub(in crate::config) stale_if_error: Option<Span>,
@@ -54,6 +64,13 @@ pub(in crate::config) enum FieldTest {
 pub(in crate::config) enum RuleCache {
     Bypass,
     Standard,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum ClientDirectives {
+    Honour,
+    Ignore,
 }
 
 /// Statuses: `404`, `"404"`, `"5xx"`, `"500-599"`, or a list of such.

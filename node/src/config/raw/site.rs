@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::rule::{CacheKey, Rule};
+use super::rule::{CacheKey, ClientDirectives, Rule};
 use crate::config::units::{OneOrMore, PerSecond, Size, Span};
 
 #[derive(Debug, Deserialize)]
@@ -83,6 +83,11 @@ pub(in crate::config) struct SiteCache {
     pub(in crate::config) stale_if_error: Option<Span>,
     pub(in crate::config) stale_while_revalidate: Option<Span>,
     pub(in crate::config) set_cookie: Option<SetCookie>,
+    pub(in crate::config) ttl_min: Option<Span>,
+    pub(in crate::config) ttl_max: Option<Span>,
+    pub(in crate::config) negative_ttl: Option<Span>,
+    pub(in crate::config) client_directives: Option<ClientDirectives>,
+    pub(in crate::config) development_until: Option<toml::value::Datetime>,
     pub(in crate::config) key: CacheKey,
     pub(in crate::config) body_max: Option<Size>,
 }

@@ -8,6 +8,7 @@ use super::super::policy::{Acts, Caching, Policy, Ttl};
 use super::super::raw;
 use super::super::rule::{FieldTest, Rule, Rules, When};
 use super::super::text::Text;
+use super::super::units::{OneOrMore, Span};
 use super::cache;
 
 const RULES_MAX: usize = 1000;
@@ -78,11 +79,17 @@ fn rule(at: &str, mut raw: raw::Rule, source: &Text<'_>) -> Result<Rule, ConfigE
 
 /// What a rule says.
 fn then(at: &str, raw: raw::Rule, when: &When, source: &Text<'_>) -> Result<Policy, ConfigError> {
+    let ttl = |span: Span| Ttl {
+        lifetime: span.0,
+        names_status: !when.statuses.is_empty(),
+    };
+    cache::bounds(at, raw.ttl_min, raw.ttl_max, source)?;
     let mut then = Policy {
-        ttl: raw.ttl.map(|span| Ttl {
-            lifetime: span.0,
-            names_status: !when.statuses.is_empty(),
-        }),
+        ttl: raw.ttl.map(ttl),
+        ttl_min: raw.ttl_min.map(ttl),
+        ttl_max: raw.ttl_max.map(|span| span.0),
+        negative_ttl: raw.negative_ttl.map(|span| span.0),
+        client_directives: raw.client_directives.map(cache::client_directives),
         cache: raw.cache.map(|cache| match cache {
             raw::RuleCache::Bypass => Caching::Bypass,
             raw::RuleCache::Standard => Caching::Standard,
@@ -96,7 +103,7 @@ fn then(at: &str, raw: raw::Rule, when: &When, source: &Text<'_>) -> Result<Poli
 }
 
 fn when(at: &str, raw: raw::Match, source: &Text<'_>) -> Result<When, ConfigError> {
-    let list = |key: &str, written: Option<super::OneOrMore>| {
+    let list = |key: &str, written: Option<OneOrMore>| {
         let at = format!("{at}.{key}");
         match written.map(|list| list.0) {
             Some(list) if list.is_empty() => {

@@ -116,9 +116,18 @@ const ROWS: &[Row<'static>] = &[
     ),
 ];
 
+/// Sites in which a hit has more to look at.
+const SETTINGS: &[&str] = &[
+    "",
+    "[[rule]]\nmatch = { path = \"/a*\" }\nttl = \"2h\"\n",
+    "[[rule]]\nmatch = { header = { X-None = false }, method = [\"GET\", \"HEAD\"] }\nttl = \"2h\"\n[[rule]]\nmatch = { content_type = \"text/*\" }\nttl_min = \"1h\"\n",
+    "[cache]\nttl_max = \"30m\"\n[[rule]]\nmatch = { status = 200, path = \"/a\" }\nttl_min = \"10m\"\n",
+    "[cache]\nkey = { query_sort = true, headers = [\"X-Tenant\"], cookies = [\"lang\"], device = true, country = true }\n",
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_ways_to_a_hit_say_the_same() {
-    for settings in ["", "[[rule]]\nmatch = { path = \"/a*\" }\nttl = \"2h\"\n"] {
+    for settings in SETTINGS {
         let bed = Bed::with(settings, always(200, STORED, "0123456789")).await;
         bed.get("/a?b=1").await;
         for (fields, at_once) in ROWS {

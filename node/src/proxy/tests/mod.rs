@@ -5,6 +5,7 @@ mod fills;
 mod hits;
 mod messages;
 mod passing;
+mod rules;
 mod stale;
 mod standards;
 
