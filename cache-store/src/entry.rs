@@ -106,6 +106,12 @@ impl<M: Meta> Entry<M> {
         self.tag
     }
 
+    /// The body's name: entries of the same name hold the same bytes. Metadata may differ.
+    #[must_use]
+    pub fn body_id(&self) -> [u8; 16] {
+        *self.fill.as_bytes()
+    }
+
     /// Length of the body, in bytes.
     #[must_use]
     pub fn body_bytes(&self) -> u64 {

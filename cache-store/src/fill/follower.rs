@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::FillEnd;
 use super::state::{Next, Running};
 use crate::chunk::CHUNK_BYTES;
+use crate::key::Key;
 use crate::meta::Meta;
 
 /// One reader of a fill, at its own place and pace. It holds no more than the piece it was given last.
@@ -40,6 +41,18 @@ impl<M: Meta> Follower<M> {
     #[must_use]
     pub fn tag(&self) -> u64 {
         self.fill.tag
+    }
+
+    /// The key that is filled.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.fill.key
+    }
+
+    /// The name of the body that comes, as the entry that it becomes will say it ([`crate::Entry::body_id`]).
+    #[must_use]
+    pub fn body_id(&self) -> [u8; 16] {
+        *self.fill.fill.as_bytes()
     }
 
     /// Waits for the response head.

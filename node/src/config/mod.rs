@@ -13,6 +13,7 @@ mod sockets;
 mod text;
 mod units;
 
+pub mod compression;
 pub mod node_file;
 pub mod pattern;
 pub mod policy;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::compression::Codings;
 use super::pattern::Pattern;
 
 /// When a key has its say, and so in which rules it may stand.
@@ -195,6 +196,8 @@ policy! {
     stale_if_error: Duration, "stale_if_error", WithAnswer;
     /// Whether a client's `Cache-Control` can make the cache ask the origin.
     client_directives: ClientDirectives, "client_directives", Before;
+    /// The content codings in which answers are offered, the best first; none: as the origin made them.
+    compression: Codings, "compression", WithAnswer;
     /// Query parameters that neither key nor origin see; `utm_*` stands for a prefix.
     query_drop: Arc<Vec<Pattern>>, "key.query_drop", Before;
     /// Query parameters that key and origin see; all others go.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 use nearside_geo::Point;
 
+use super::compression::Compression;
 use super::rule::Rules;
 
 /// What one operator publishes under some hosts.
@@ -24,6 +25,8 @@ pub struct Site {
     pub cache: CacheSettings,
     /// What is said per request: for the whole site, and by rules.
     pub rules: Rules,
+    /// How responses are compressed, where they are.
+    pub compression: Compression,
     /// The client side of TLS.
     pub tls: TlsSettings,
     /// Fields set on requests towards origins, after everything else.

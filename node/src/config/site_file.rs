@@ -1,6 +1,7 @@
 //! The site file → [`Site`].
 
 mod cache;
+mod compression;
 mod headers;
 mod origin;
 mod protect;
@@ -30,12 +31,14 @@ pub fn parse(text: &str, name: &str) -> Result<Site, ConfigError> {
         let what = "`steering.pins` is not supported yet";
         return Err(source.wrong(&format!("steering.pins.{pin}"), what));
     }
-    let (cache, base) = cache::cache(raw.cache, &source)?;
+    let (cache, mut base) = cache::cache(raw.cache, &source)?;
+    let compression = compression::compression(raw.compression, &mut base, &source)?;
     Ok(Site {
         hosts: hosts(&raw.hosts.0, &source)?,
         any_host: false,
         origins: origin::origins(&raw.origin, &raw.origins, &source)?,
         cache,
+        compression,
         rules: rule::rules(base, raw.rule, &source)?,
         tls: tls(raw.tls),
         origin_headers: headers::origin_headers(&raw.headers, &source)?,
@@ -51,11 +54,13 @@ pub fn parse(text: &str, name: &str) -> Result<Site, ConfigError> {
 /// An origin that is not a URL, or not one that may be asked.
 pub fn any_host(origins: &[String]) -> Result<Site, ConfigError> {
     let source = Text::new("--origin", "");
-    let (cache, base) = cache::cache(raw::SiteCache::default(), &source)?;
+    let (cache, mut base) = cache::cache(raw::SiteCache::default(), &source)?;
+    let compression = compression::compression(raw::Compression::default(), &mut base, &source)?;
     let mut site = Site {
         name: "serve".into(),
         any_host: true,
         cache,
+        compression,
         rules: Rules::new(base, Vec::new()),
         ..Site::default()
     };

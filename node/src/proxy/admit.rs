@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::header::AUTHORIZATION;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::cache_control::{CacheControl, Scope};
 use super::conditions;
+use super::encode::Accepts;
 use super::headers::Choosing;
 use super::key::{Authority, Target};
 use super::outcome::{Own, Refusal};
@@ -33,6 +34,8 @@ pub(super) struct Ask {
     /// Which of them choose or bar what is stored.
     pub(super) choosing: Choosing,
     pub(super) directives: CacheControl,
+    /// The content codings that the client takes; nothing where the site makes none.
+    pub(super) accepts: Accepts,
     pub(super) authority: Authority,
     pub(super) target: Target,
     /// Purge identity: `host/path?query`.
@@ -207,12 +210,13 @@ impl Proxy {
         if rules.policy(&ruling).client_directives == Some(ClientDirectives::Ignore) {
             directives.force_nothing();
         }
-        Ok(Ask {
+        let mut ask = Ask {
             ruling,
             apart,
             url: target.identity(authority.host()),
             choosing,
             directives,
+            accepts: Accepts::NOTHING,
             site: Arc::clone(site),
             client,
             method,
@@ -222,7 +226,15 @@ impl Proxy {
             target,
             switches,
             now,
-        })
+        };
+        if choosing.accept_encoding && !ask.codings().is_empty() {
+            ask.accepts = Accepts::of(&ask.headers);
+            // One spelling for all that mean the same, before anything is chosen by the field: the origin and the key
+            // of a variant see this one.
+            let normal = HeaderValue::from_static(ask.accepts.normal());
+            ask.headers.insert(ACCEPT_ENCODING, normal);
+        }
+        Ok(ask)
     }
 
     fn https_url(&self, authority: &Authority, target: &Target) -> String {

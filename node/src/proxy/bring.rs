@@ -67,7 +67,8 @@ impl Proxy {
                             origin: Some(origin),
                             ..errand.passage(Outcome::Miss)
                         };
-                        let mut response = self.send_fill(errand.ask, &meta, reader, &passage);
+                        let mut response =
+                            self.send_fill(errand.ask, &meta, reader, &passage).await;
                         headers::add(response.headers_mut(), &personal);
                         Some((response, passage))
                     }
@@ -116,7 +117,8 @@ impl Proxy {
                     collapsed: true,
                     ..errand.passage(Outcome::Miss)
                 };
-                Some((self.send_fill(ask, &meta, follower, &passage), passage))
+                let response = self.send_fill(ask, &meta, follower, &passage).await;
+                Some((response, passage))
             }
             // Freshened by a 304, or not for sharing: the next look tells which.
             Err(FillEnd::Declined) => None,
@@ -162,7 +164,7 @@ impl Proxy {
                     origin: Some(origin),
                     ..errand.passage(Outcome::Miss)
                 };
-                let mut response = self.send_fill(errand.ask, &meta, reader, &passage);
+                let mut response = self.send_fill(errand.ask, &meta, reader, &passage).await;
                 headers::add(response.headers_mut(), &personal);
                 self.store_late(job, place, *meta, body, length, writer);
                 (response, passage)
@@ -302,7 +304,7 @@ impl Proxy {
                     origin: Some(answer.origin),
                     ..passage
                 };
-                let mut response = self.pass_on(answer.response, &passage);
+                let mut response = self.pass_on(ask, answer.response, &passage);
                 if status == StatusCode::SWITCHING_PROTOCOLS {
                     headers::switch(response.headers_mut());
                 }

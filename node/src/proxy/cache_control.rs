@@ -42,6 +42,8 @@ pub(super) struct CacheControl {
     pub proxy_revalidate: bool,
     /// §5.2.2.3.
     pub must_understand: bool,
+    /// §5.2.1.6, §5.2.2.6.
+    pub no_transform: bool,
     /// §5.2.1.1, §5.2.2.1.
     pub max_age: Option<u64>,
     /// §5.2.2.10.
@@ -154,6 +156,8 @@ impl CacheControl {
             self.proxy_revalidate = true;
         } else if is("must-understand") {
             self.must_understand = true;
+        } else if is("no-transform") {
+            self.no_transform = true;
         } else if is("max-age") {
             least(&mut self.max_age, seconds(argument));
         } else if is("s-maxage") {

@@ -42,7 +42,7 @@ pub(super) fn write(text: &mut String, name: &str, passage: &Passage) {
         Outcome::StaleIfError => Some("stale-if-error"),
         Outcome::Uncacheable(refusal) | Outcome::Bypass(refusal) => Some(refusal.word()),
         Outcome::Own(own) => Some(own.word()),
-        _ => None,
+        _ => passage.detail,
     };
     if let Some(detail) = detail {
         text.push_str("; detail=");

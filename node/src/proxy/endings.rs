@@ -24,7 +24,7 @@ impl Proxy {
             origin: Some(origin),
             ..errand.passage(Outcome::Uncacheable(refusal))
         };
-        (self.pass_on(response, &passage), passage)
+        (self.pass_on(errand.ask, response, &passage), passage)
     }
 
     /// What was stored, as the origin has just said that it is still good. `personal` is for this client only.

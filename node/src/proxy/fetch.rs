@@ -12,6 +12,7 @@ use http_body::Body as _;
 use super::admit::Ask;
 use super::cache_control::CacheControl;
 use super::conditions;
+use super::encode::{self, Form, encodable};
 use super::freshen::{self, Freshened, HeadSays, Word, freshened, freshness, head_says};
 use super::freshness::{lifetime, negative};
 use super::headers::{self, Hop};
@@ -255,9 +256,18 @@ fn judge(
             if status == StatusCode::OK && !head.contains_key(ACCEPT_RANGES) {
                 head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
+            let codings = ask.codings_for(status, &head);
+            let may = encodable(&ask.site.compression, codings, status, &head, length);
+            let form = if may.is_empty() {
+                Form::Plain
+            } else {
+                encode::mark(&mut head);
+                Form::Encodable(may)
+            };
             let meta = HttpMeta {
                 status,
                 head,
+                form,
                 request_time,
                 freshness: freshness(
                     &parts.headers,

@@ -6,11 +6,13 @@
 use std::time::SystemTime;
 
 use http::header::{
-    AGE, AUTHORIZATION, CONTENT_LENGTH, DATE, ETAG, HeaderName, LAST_MODIFIED, SET_COOKIE,
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, DATE, ETAG, HeaderName, LAST_MODIFIED,
+    SET_COOKIE,
 };
 use http::{HeaderMap, StatusCode};
 
 use super::cache_control::{CacheControl, Scope};
+use super::encode::{self, Form};
 use super::freshness::{initial_age, lifetime, negative};
 use super::headers;
 use super::meta::HttpMeta;
@@ -49,6 +51,7 @@ pub(super) fn freshened(
     fill_index: u64,
 ) -> Freshened {
     let mut head = old.head.clone();
+    encode::unmark(&mut head, old);
     headers::freshen(&mut head, &word.headers);
     // Without a Date of its own the word is dated by its arrival (RFC 9110 §6.6.1).
     if is_undated(&word.headers) {
@@ -81,6 +84,15 @@ pub(super) fn freshened(
     let stays = (directives.must_understand || !directives.no_store)
         && directives.private != Scope::Whole
         && chooses_alike(&head, &old.selection);
+    let no_transform = CacheControl::of_field(&head, &CACHE_CONTROL).no_transform;
+    let form = match old.form {
+        Form::Encodable(_) if no_transform => Form::Plain,
+        Form::Encodable(codings) => {
+            encode::mark(&mut head);
+            Form::Encodable(codings)
+        }
+        other => other,
+    };
     Freshened {
         meta: HttpMeta {
             freshness: freshness(
@@ -93,6 +105,7 @@ pub(super) fn freshened(
             head,
             request_time: word.request_time,
             fill_index,
+            form,
             ..old.clone()
         },
         personal,
@@ -224,6 +237,7 @@ mod tests {
             site: "shop".into(),
             url: "shop.example/".into(),
             selection: Vec::new(),
+            form: Form::Plain,
         }
     }
 

@@ -147,6 +147,8 @@ pub(super) struct Choosing {
     pub(super) conditions: bool,
     /// `Range`.
     pub(super) range: bool,
+    /// `Accept-Encoding`.
+    pub(super) accept_encoding: bool,
 }
 
 impl Choosing {
@@ -162,6 +164,7 @@ impl Choosing {
                     found.conditions = true;
                 }
                 "range" => found.range = true,
+                "accept-encoding" => found.accept_encoding = true,
                 _ => {}
             }
         }

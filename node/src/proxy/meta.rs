@@ -11,12 +11,14 @@ use http::{HeaderMap, StatusCode};
 use nearside_cache_store::{DecodeError, Meta};
 use serde::{Deserialize, Serialize};
 
+use super::encode::Form;
 use super::freshness::{from_unix_ms, unix_ms};
 use super::reuse::Freshness;
+use crate::config::compression::{Coding, Codings};
 use crate::view::Identity;
 
 /// First byte of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Metadata of a stored response.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,8 @@ pub struct HttpMeta {
     pub url: Box<str>,
     /// The request's values for the fields that `Vary` names; empty without `Vary`.
     pub selection: Vec<(HeaderName, Option<Vec<u8>>)>,
+    /// What content codings have to do with it.
+    pub form: Form,
 }
 
 impl HttpMeta {
@@ -68,6 +72,49 @@ struct Wire {
     site: Box<str>,
     url: Box<str>,
     selection: Vec<(String, Option<Bytes>)>,
+    form: WireForm,
+}
+
+/// A [`Form`]: the codings it may have, or the one it has and the body it was made of.
+#[derive(Default, Serialize, Deserialize)]
+struct WireForm {
+    codings: Vec<String>,
+    of: Option<Bytes>,
+}
+
+impl WireForm {
+    fn write(form: Form) -> Self {
+        let name = |coding: Coding| coding.name().to_owned();
+        match form {
+            Form::Plain => Self::default(),
+            Form::Encodable(codings) => Self {
+                codings: codings.iter().map(name).collect(),
+                of: None,
+            },
+            Form::Encoded { coding, of } => Self {
+                codings: vec![name(coding)],
+                of: Some(Bytes::copy_from_slice(&of)),
+            },
+        }
+    }
+
+    fn read(&self) -> Result<Form, DecodeError> {
+        let unknown = || DecodeError::new("content coding");
+        let known = |name: &String| Coding::named(name).ok_or_else(unknown);
+        let codings = self
+            .codings
+            .iter()
+            .map(known)
+            .collect::<Result<Codings, _>>()?;
+        Ok(match &self.of {
+            Some(of) => Form::Encoded {
+                coding: codings.iter().next().ok_or_else(unknown)?,
+                of: of[..].try_into().map_err(|_| DecodeError::new("body"))?,
+            },
+            None if codings.is_empty() => Form::Plain,
+            None => Form::Encodable(codings),
+        })
+    }
 }
 
 impl Meta for HttpMeta {
@@ -101,6 +148,7 @@ impl Meta for HttpMeta {
                 .iter()
                 .map(|(name, value)| (name.as_str().to_owned(), value.clone().map(Bytes::from)))
                 .collect(),
+            form: WireForm::write(self.form),
         };
         let mut bytes = vec![VERSION];
         // MessagePack of plain data into memory cannot fail; were it to, the empty record would read as a miss.
@@ -152,6 +200,7 @@ impl Meta for HttpMeta {
             site: wire.site,
             url: wire.url,
             selection,
+            form: wire.form.read()?,
         })
     }
 
@@ -204,15 +253,19 @@ mod tests {
                 (http::header::ACCEPT_ENCODING, Some(b"gzip".to_vec())),
                 (HeaderName::from_static("x-a"), None),
             ],
+            form: Form::Encoded {
+                coding: Coding::Br,
+                of: [7; 16],
+            },
         }
     }
 
-    /// What version 1 looks like on disk: a change here is a new version.
-    const GOLDEN_V1: &str = include_str!("golden/http_meta_v1.hex");
+    /// What version 2 looks like on disk: a change here is a new version.
+    const GOLDEN_V2: &str = include_str!("golden/http_meta_v2.hex");
 
     #[test]
     fn the_encoding_is_the_golden_one() {
-        let golden: String = GOLDEN_V1.split_whitespace().collect();
+        let golden: String = GOLDEN_V2.split_whitespace().collect();
         assert_eq!(hex::encode(example().encode()), golden);
         let decoded = HttpMeta::decode(&hex::decode(golden).unwrap()).unwrap();
         assert_eq!(decoded, example());

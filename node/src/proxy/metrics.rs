@@ -32,6 +32,10 @@ pub struct ProxyMetrics {
     pub(super) fills: Counter,
     /// Requests that joined another's fetch.
     pub(super) collapsed: Counter,
+    /// Bodies that were given to an encoder.
+    pub(super) encoded: Counter,
+    /// Bodies that went out as they are because too many were being encoded.
+    pub(super) encoders_busy: Counter,
     sites: Arc<Sites>,
 }
 
@@ -45,6 +49,8 @@ impl ProxyMetrics {
         let metrics = Self {
             fills: Counter::default(),
             collapsed: Counter::default(),
+            encoded: Counter::default(),
+            encoders_busy: Counter::default(),
             sites: Arc::default(),
         };
         registry.register_collector(Box::new(Arc::clone(&metrics.sites)));
@@ -57,6 +63,16 @@ impl ProxyMetrics {
             "nearside_proxy_collapsed",
             "Requests that waited for another's fetch of the same object",
             metrics.collapsed.clone(),
+        );
+        registry.register(
+            "nearside_proxy_encoded",
+            "Bodies given to an encoder (gzip, br, zstd), stored or on their way",
+            metrics.encoded.clone(),
+        );
+        registry.register(
+            "nearside_proxy_encoders_busy",
+            "Bodies sent as they are because 64 others were being encoded",
+            metrics.encoders_busy.clone(),
         );
         metrics
     }

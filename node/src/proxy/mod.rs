@@ -9,6 +9,7 @@
 //! * [`fetch`]: asking upstream; [`storable`], [`freshen`]: judging what it said; [`fill`]: bringing it into the store
 //!   while readers follow; [`parts`] of objects.
 //! * [`invalidate`]: what writes make unusable.
+//! * [`encode`]: content codings, made once for each stored body.
 //! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
 //! * [`finish`]: the last byte; counting it ([`metrics`]) and telling the access log.
 //!
@@ -24,6 +25,7 @@ mod cache_control;
 mod cache_status;
 mod conditions;
 mod date;
+mod encode;
 mod endings;
 mod fetch;
 mod fill;
@@ -62,6 +64,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub use encode::Form;
 pub use meta::HttpMeta;
 pub use metrics::ProxyMetrics;
 pub use outcome::{LABELS, Outcome, Passage};
@@ -72,6 +75,7 @@ use crate::observe::access::AccessLog;
 use crate::protect::Protect;
 use crate::view::{PurgeBook, Views};
 use admit::Ask;
+use encode::Encoders;
 use finish::Receipt;
 use marks::Marks;
 
@@ -124,6 +128,7 @@ pub struct Proxy {
     fill_permits: Arc<Semaphore>,
     fill_tasks: TaskTracker,
     marks: Marks,
+    encoders: Encoders,
     metrics: ProxyMetrics,
     access: AccessLog,
 }
@@ -158,6 +163,10 @@ impl Proxy {
             fill_permits: Arc::new(Semaphore::new(parts.fills_max)),
             fill_tasks: TaskTracker::new(),
             marks: Marks::default(),
+            encoders: Encoders::new(
+                parts.metrics.encoded.clone(),
+                parts.metrics.encoders_busy.clone(),
+            ),
             metrics: parts.metrics,
             access: parts.access,
         }

@@ -204,6 +204,8 @@ pub struct Passage {
     pub collapsed: bool,
     /// The origin's name (never its address).
     pub origin: Option<Box<str>>,
+    /// What else `Cache-Status` should say, where the outcome says nothing.
+    pub detail: Option<&'static str>,
 }
 
 impl Passage {
@@ -218,6 +220,16 @@ impl Passage {
             stored: false,
             collapsed: false,
             origin: None,
+            detail: None,
+        }
+    }
+
+    /// The same with a word for `Cache-Status`.
+    #[must_use]
+    pub fn with_detail(&self, detail: &'static str) -> Self {
+        Self {
+            detail: Some(detail),
+            ..self.clone()
         }
     }
 }

@@ -25,21 +25,21 @@ use crate::exchange::Body;
 
 /// What of a body is sent.
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     Nothing,
     Bytes(Range<u64>),
     Parts(Multipart),
 }
 
 impl Proxy {
-    /// Answers from a stored entry. `None` when its body turns out to be lost: the request is a miss then.
-    pub(super) async fn send_entry(
+    /// Answers from a stored entry as it is. `None` when its body turns out to be lost.
+    pub(super) async fn send_as_stored(
         &self,
         ask: &Ask,
         entry: &Stored,
         passage: &Passage,
     ) -> Option<Response<Body>> {
-        if let Some(response) = self.send_from_memory(ask, entry, passage) {
+        if let Some(response) = self.send_as_in_memory(ask, entry, passage) {
             return Some(response);
         }
         let length = Some(entry.body_bytes());
@@ -53,7 +53,7 @@ impl Proxy {
     }
 
     /// The same without waiting; none where the body has to be read from disk.
-    pub(super) fn send_from_memory(
+    pub(super) fn send_as_in_memory(
         &self,
         ask: &Ask,
         entry: &Stored,
@@ -91,8 +91,8 @@ impl Proxy {
         Some(response)
     }
 
-    /// Answers from a running fill, piece by piece as they arrive.
-    pub(super) fn send_fill(
+    /// Answers from a running fill as it is, piece by piece as they arrive.
+    pub(super) fn send_running(
         &self,
         ask: &Ask,
         meta: &HttpMeta,
@@ -112,7 +112,7 @@ impl Proxy {
 
     /// The head of an answer out of `meta`, and what of the body goes with it. Of the body its length is given, where it
     /// is known, and whether several parts of it may be sent.
-    fn head(
+    pub(super) fn head(
         &self,
         ask: &Ask,
         meta: &HttpMeta,
@@ -191,11 +191,15 @@ impl Proxy {
     /// Passes an answer on that is for this client only.
     pub(super) fn pass_on(
         &self,
+        ask: &Ask,
         mut response: Response<Body>,
         passage: &Passage,
     ) -> Response<Body> {
         headers::towards_client(response.headers_mut());
-        self.sign(response.headers_mut(), passage);
+        match self.encode_on_the_way(ask, &mut response) {
+            None => self.sign(response.headers_mut(), passage),
+            Some(detail) => self.sign(response.headers_mut(), &passage.with_detail(detail)),
+        }
         response
     }
 

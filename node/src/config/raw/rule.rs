@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
+use super::site::Codings;
 use crate::config::units::{OneOrMore, Span};
 
 #[derive(Debug, Default, Deserialize)]
@@ -34,6 +35,7 @@ pub(in crate::config) struct Rule {
     pub(in crate::config) cache: Option<RuleCache>,
     pub(in crate::config) stale_while_revalidate: Option<Span>,
     pub(in crate::config) stale_if_error: Option<Span>,
+    pub(in crate::config) compression: Option<Codings>,
     #[serde(default)]
     pub(in crate::config) key: CacheKey,
 }

@@ -19,6 +19,8 @@ pub(in crate::config) struct SiteFile {
     #[serde(default)]
     pub(in crate::config) cache: SiteCache,
     #[serde(default)]
+    pub(in crate::config) compression: Compression,
+    #[serde(default)]
     pub(in crate::config) rule: Vec<Rule>,
     #[serde(default)]
     pub(in crate::config) tls: SiteTls,
@@ -106,6 +108,34 @@ pub(in crate::config) enum SetCookie {
     Standard,
     Strip,
     Bypass,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Compression {
+    pub(in crate::config) codings: Option<Codings>,
+    pub(in crate::config) min_size: Option<Size>,
+    pub(in crate::config) types: Option<OneOrMore>,
+    pub(in crate::config) levels: Levels,
+}
+
+/// `true`, `false` or a list of content codings.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "write true, false or a list such as [\"zstd\", \"br\", \"gzip\"]"
+)]
+pub(in crate::config) enum Codings {
+    Usual(bool),
+    These(OneOrMore),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Levels {
+    pub(in crate::config) zstd: Option<i64>,
+    pub(in crate::config) br: Option<i64>,
+    pub(in crate::config) gzip: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -9,7 +9,7 @@ use super::super::raw;
 use super::super::rule::{FieldTest, Rule, Rules, When};
 use super::super::text::Text;
 use super::super::units::{OneOrMore, Span};
-use super::cache;
+use super::{cache, compression};
 
 const RULES_MAX: usize = 1000;
 /// Of one list in `match`.
@@ -96,6 +96,13 @@ fn then(at: &str, raw: raw::Rule, when: &When, source: &Text<'_>) -> Result<Poli
         }),
         stale_while_revalidate: raw.stale_while_revalidate.map(|span| span.0),
         stale_if_error: raw.stale_if_error.map(|span| span.0),
+        compression: match raw.compression {
+            Some(codings) => {
+                let at = format!("{at}.compression");
+                Some(compression::codings(&at, codings, source)?)
+            }
+            None => None,
+        },
         ..Policy::default()
     };
     cache::key(&format!("{at}.key"), raw.key, &mut then, source)?;

@@ -127,12 +127,24 @@ const SETTINGS: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_ways_to_a_hit_say_the_same() {
-    for settings in SETTINGS {
-        let bed = Bed::with(settings, always(200, STORED, "0123456789")).await;
-        bed.get("/a?b=1").await;
+    let long: &'static str = "0123456789".repeat(100).leak();
+    let gzip = ("accept-encoding", "gzip, deflate");
+    let plain = SETTINGS
+        .iter()
+        .map(|settings| (*settings, "0123456789", None));
+    let encoded = [
+        ("", "0123456789", Some(gzip)),
+        ("", long, None),
+        ("", long, Some(gzip)),
+    ];
+    for (settings, body, codings) in plain.chain(encoded) {
+        let bed = Bed::with(settings, always(200, STORED, body)).await;
+        let first: Vec<_> = codings.into_iter().collect();
+        bed.get_with("/a?b=1", &first).await;
         for (fields, at_once) in ROWS {
+            let fields: Vec<_> = fields.iter().copied().chain(codings).collect();
             for method in [Method::GET, Method::HEAD] {
-                let request = || request(method.clone(), "/%61?b=1", fields, Body::Empty);
+                let request = || request(method.clone(), "/%61?b=1", &fields, Body::Empty);
                 let ask = ask(&bed, request());
                 let hit = bed.proxy.hit(&ask, &Body::Empty);
                 assert_eq!(hit.is_some(), *at_once, "{settings} {method} {fields:?}");
