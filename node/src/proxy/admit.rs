@@ -227,7 +227,7 @@ impl Proxy {
             switches,
             now,
         };
-        if choosing.accept_encoding && !ask.codings().is_empty() {
+        if choosing.accept_encoding && ask.may_be_encoded() {
             ask.accepts = Accepts::of(&ask.headers);
             // One spelling for all that mean the same, before anything is chosen by the field: the origin and the key
             // of a variant see this one.

@@ -256,7 +256,7 @@ fn judge(
             if status == StatusCode::OK && !head.contains_key(ACCEPT_RANGES) {
                 head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
-            let codings = ask.codings_for(status, &head);
+            let codings = policy.compression.unwrap_or_default();
             let may = encodable(&ask.site.compression, codings, status, &head, length);
             let form = if may.is_empty() {
                 Form::Plain

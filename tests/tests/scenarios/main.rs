@@ -8,6 +8,7 @@
 )]
 
 mod caching;
+mod content;
 mod crash;
 mod demo;
 mod durability;

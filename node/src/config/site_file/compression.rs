@@ -89,3 +89,63 @@ fn types(written: &[String], source: &Text<'_>) -> Result<Vec<Pattern>, ConfigEr
     });
     patterns.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use crate::config::compression::{Coding, Codings};
+
+    const SMALL: &str = "name = \"shop\"\nhosts = [\"shop.example\"]\n[[origin]]\nurl = \"http://127.0.0.1:9000\"\n";
+
+    #[test]
+    fn the_section_and_rules_say_what_is_offered() {
+        let plain = parse(SMALL, "s.toml").unwrap();
+        assert_eq!(plain.rules.base().compression, Some(Codings::all()));
+        let text = format!(
+            "{SMALL}[compression]\ncodings = [\"gzip\", \"br\"]\nmin_size = \"1 KiB\"\ntypes = \"Text/*\"\n\
+             levels = {{ gzip = 9 }}\n[[rule]]\ncompression = false\n[[rule]]\ncompression = true\n"
+        );
+        let site = parse(&text, "s.toml").unwrap();
+        let offered: Codings = [Coding::Gzip, Coding::Br].into_iter().collect();
+        assert_eq!(site.rules.base().compression, Some(offered));
+        let rules = site.rules.all();
+        assert_eq!(rules[0].then.compression, Some(Codings::NONE));
+        assert_eq!(rules[1].then.compression, Some(Codings::all()));
+        assert_eq!(site.compression.min_bytes, 1024);
+        assert!(
+            site.compression.covers("text/plain") && !site.compression.covers("application/json")
+        );
+        let levels = Coding::ALL.map(|coding| site.compression.level(coding));
+        assert_eq!(levels, [6, 5, 9]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (settings, message) in [
+            (
+                "[compression]\ncodings = [\"gzip\", \"deflate\"]\n",
+                "s.toml:6: \"deflate\" is not a content coding that can be made; write \"zstd\", \"br\" or \"gzip\"",
+            ),
+            (
+                "[compression]\ncodings = 3\n",
+                "s.toml:6: `compression.codings`: write true, false or a list such as [\"zstd\", \"br\", \"gzip\"]",
+            ),
+            (
+                "[compression]\nlevels = { zstd = 22 }\n",
+                "s.toml:6: the level of zstd cannot be 22; write 1 to 19",
+            ),
+            (
+                "[compression]\ntypes = [\"html\"]\n",
+                "s.toml:6: \"html\" is not a media type; write it like \"text/*\", \"application/json\" or \"*+xml\"",
+            ),
+            (
+                "[[rule]]\ncompression = \"lzma\"\n",
+                "s.toml:6: \"lzma\" is not a content coding that can be made; write \"zstd\", \"br\" or \"gzip\"",
+            ),
+        ] {
+            let text = format!("{SMALL}{settings}");
+            let error = parse(&text, "s.toml").unwrap_err().to_string();
+            assert_eq!(error, message, "{settings}");
+        }
+    }
+}

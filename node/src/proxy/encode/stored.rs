@@ -41,13 +41,17 @@ enum Encoded<S> {
 }
 
 impl Ask {
-    /// The content codings that are offered, as far as the request tells.
-    pub(in super::super) fn codings(&self) -> Codings {
-        self.policy().compression.unwrap_or_default()
+    /// May there be an answer that is offered in some coding?
+    pub(in super::super) fn may_be_encoded(&self) -> bool {
+        !self.policy().compression.unwrap_or_default().is_empty()
+            || self.site.rules.waits(&self.ruling)
     }
 
-    /// The same for an answer.
-    pub(in super::super) fn codings_for(&self, status: StatusCode, head: &HeaderMap) -> Codings {
+    /// The content codings in which an answer is offered.
+    pub(super) fn codings_for(&self, status: StatusCode, head: &HeaderMap) -> Codings {
+        if !self.site.rules.waits(&self.ruling) {
+            return self.policy().compression.unwrap_or_default();
+        }
         let ruling = self.ruling_for(status, head);
         let policy = self.site.rules.policy(&ruling);
         policy.compression.unwrap_or_default()
@@ -69,7 +73,8 @@ impl Ask {
             return None;
         };
         // What is offered was settled when it was stored; what a changed site does not offer any more is not sent.
-        let coding = self.coding_among(may.among(self.codings().bits()))?;
+        let coding =
+            self.coding_among(may.among(self.codings_for(meta.status, &meta.head).bits()))?;
         length
             .is_none_or(|length| length >= self.site.compression.min_bytes)
             .then_some(coding)

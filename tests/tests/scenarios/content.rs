@@ -1,0 +1,161 @@
+//! What a site's file makes of content, through a real `nearside serve --site FILE`.
+
+use std::io::{Read as _, Write as _};
+
+use http::Method;
+use nearside_tests::{Got, Origin, Reply, Request, Serve, run};
+
+/// A serve that runs a site of one origin.
+struct Site {
+    origin: Origin,
+    serve: Serve,
+    _file: tempfile::NamedTempFile,
+}
+
+/// A site's file: name, host and origin, and what follows them.
+fn file(origin: &Origin, settings: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    let head = "name = \"shop\"\nhosts = [\"app.example\"]\n";
+    let url = origin.url();
+    write!(file, "{head}[[origin]]\nurl = \"{url}\"\n{settings}").unwrap();
+    file
+}
+
+impl Site {
+    async fn start(settings: &str) -> Self {
+        let origin = Origin::start().await;
+        let file = file(&origin, settings);
+        let path = file.path().display().to_string();
+        let serve = Serve::start(&[], &["--site", &path]).await;
+        Self {
+            origin,
+            serve,
+            _file: file,
+        }
+    }
+
+    async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Got {
+        self.ask(Method::GET, path, fields).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, fields: &[(&str, &str)]) -> Got {
+        let request = Request::new(method, "app.example", path).to(self.serve.address);
+        let fields = fields.iter();
+        let request = fields.fold(request, |request, (name, value)| request.field(name, value));
+        request.send().await
+    }
+}
+
+/// A body as its reader sees it.
+fn decoded(got: &Got) -> String {
+    let bytes = &got.body[..];
+    let mut out = Vec::new();
+    match got.field("content-encoding").as_deref() {
+        Some("gzip") => flate2::read::GzDecoder::new(bytes).read_to_end(&mut out),
+        Some("br") => brotli::Decompressor::new(bytes, 4096).read_to_end(&mut out),
+        Some("zstd") => zstd::stream::read::Decoder::new(bytes)
+            .unwrap()
+            .read_to_end(&mut out),
+        Some(other) => panic!("{other}"),
+        None => (&mut &bytes[..]).read_to_end(&mut out),
+    }
+    .unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn page() -> String {
+    "<p>the same words over and over</p>\n".repeat(200)
+}
+
+fn html() -> Reply {
+    Reply::new(page())
+        .field("content-type", "text/html")
+        .field("etag", "\"v1\"")
+        .cache_control("max-age=600")
+}
+
+#[test]
+fn every_coding_is_made_once_and_served_from_the_cache() {
+    run(async {
+        let site = Site::start("[compression]\nlevels = { br = 9 }\n").await;
+        site.origin.on("/page", html());
+        site.origin.on(
+            "/slow",
+            html()
+                .in_pieces(5, std::time::Duration::from_millis(5))
+                .chunked(),
+        );
+        for path in ["/page", "/slow"] {
+            for (accepted, coding) in [
+                ("gzip, deflate, br, zstd", Some("zstd")),
+                ("gzip, deflate, br", Some("br")),
+                ("gzip;q=0.5, br;q=0.1", Some("gzip")),
+                ("zstd;q=0", None),
+            ] {
+                let fields = [("accept-encoding", accepted)];
+                for _ in 0..2 {
+                    let got = site.get(path, &fields).await;
+                    assert_eq!(
+                        got.field("content-encoding").as_deref(),
+                        coding,
+                        "{accepted}"
+                    );
+                    assert_eq!(got.field("vary").as_deref(), Some("Accept-Encoding"));
+                    assert_eq!(decoded(&got), page());
+                }
+                let got = site.get(path, &fields).await;
+                assert!(got.is_hit(), "{}", got.cache_status());
+                let length = got.body.len().to_string();
+                assert_eq!(got.field("content-length"), Some(length), "{accepted}");
+                let tag = got.field("etag").unwrap();
+                assert_eq!(
+                    tag,
+                    if coding.is_some() {
+                        "W/\"v1\""
+                    } else {
+                        "\"v1\""
+                    }
+                );
+                let again = [("accept-encoding", accepted), ("if-none-match", &tag)];
+                assert_eq!(site.get(path, &again).await.status, 304);
+                let head = site.ask(Method::HEAD, path, &fields).await;
+                for name in ["content-encoding", "content-length", "etag", "vary"] {
+                    assert_eq!(head.field(name), got.field(name), "{accepted} {name}");
+                }
+            }
+            assert_eq!(site.origin.asked_for(path), 1);
+        }
+    });
+}
+
+#[test]
+fn a_rule_says_what_is_compressed() {
+    run(async {
+        let site = Site::start(
+            "[compression]\ncodings = [\"gzip\"]\nmin_size = \"1 kB\"\ntypes = [\"text/*\"]\n\
+             [[rule]]\nmatch = { path = \"/raw/*\" }\ncompression = false\n\
+             [[rule]]\nmatch = { content_type = \"text/csv\" }\ncompression = [\"br\"]\n",
+        )
+        .await;
+        let of = |kind: &str| {
+            Reply::new(page())
+                .field("content-type", kind)
+                .cache_control("max-age=600")
+        };
+        let small = Reply::new("a".repeat(999)).field("content-type", "text/html");
+        for (path, reply, coding) in [
+            ("/page", of("text/html"), Some("gzip")),
+            ("/raw/page", of("text/html"), None),
+            ("/table", of("text/csv"), Some("br")),
+            ("/data", of("application/json"), None),
+            ("/small", small.cache_control("max-age=600"), None),
+            ("/ours", of("text/html").cache_control("no-transform"), None),
+        ] {
+            site.origin.on(path, reply);
+            for _ in 0..2 {
+                let got = site.get(path, &[("accept-encoding", "gzip, br")]).await;
+                assert_eq!(got.field("content-encoding").as_deref(), coding, "{path}");
+            }
+        }
+    });
+}
