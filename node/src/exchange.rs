@@ -25,7 +25,7 @@ pub struct Client {
     pub socket: SocketAddr,
     /// Our end of the socket.
     pub local: SocketAddr,
-    /// True when the request came over TLS.
+    /// True when the client's request is secured: it came to us over TLS, or a trusted proxy says that it came so to it.
     pub tls: bool,
     /// The name the client asked for in TLS (SNI), lower case.
     pub server_name: Option<Arc<str>>,

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -30,6 +30,7 @@ pub struct Request {
     tls: Option<(rustls::ClientConfig, String)>,
     h2: bool,
     source: Option<IpAddr>,
+    preface: Bytes,
     patience: Duration,
 }
 
@@ -137,6 +138,7 @@ impl Request {
             tls: None,
             h2: false,
             source: None,
+            preface: Bytes::new(),
             patience: PATIENCE,
         }
     }
@@ -172,6 +174,13 @@ impl Request {
     #[must_use]
     pub fn source(mut self, address: IpAddr) -> Self {
         self.source = Some(address);
+        self
+    }
+
+    /// Behind these bytes, which come first of all, also before TLS.
+    #[must_use]
+    pub fn behind(mut self, preface: impl Into<Bytes>) -> Self {
+        self.preface = preface.into();
         self
     }
 
@@ -218,7 +227,8 @@ impl Request {
 
     async fn exchange(mut self, start: Instant) -> anyhow::Result<Got> {
         let target = self.target.ok_or_else(|| anyhow::anyhow!("no target"))?;
-        let stream = self.connect(target).await?;
+        let mut stream = self.connect(target).await?;
+        stream.write_all(&self.preface).await?;
         match self.tls.take() {
             None => self.over(stream, "http", start).await,
             Some((config, name)) => {

@@ -22,6 +22,7 @@ mod patience;
 pub mod places;
 mod process;
 mod said;
+mod strict;
 mod synced;
 
 pub use authority::{Authority, PemFiles};
@@ -35,3 +36,4 @@ pub use load::{Load, Tally};
 pub use origin::{Mode, Origin, Reply, Seen};
 pub use patience::{eventually, never, patience, run};
 pub use said::Said;
+pub use strict::{Strict, StrictOrigin};

@@ -125,6 +125,7 @@ impl Plane {
                 sockets,
                 limits: settings.limits.clone(),
                 trusted_proxies: settings.listen.trusted_proxies.clone(),
+                proxy_protocol: settings.listen.proxy_protocol,
                 certificates: certificates.clone(),
                 metrics: counters.listen,
                 grace: super::GRACE,

@@ -21,6 +21,10 @@ pub fn waiting_for_restart(running: &Settings, written: &Settings) -> Vec<&'stat
             "listen.trusted_proxies",
             old.listen.trusted_proxies != new.listen.trusted_proxies,
         ),
+        (
+            "listen.proxy_protocol",
+            old.listen.proxy_protocol != new.listen.proxy_protocol,
+        ),
         ("advertise", old.advertise != new.advertise),
         ("cluster", old.cluster != new.cluster),
         ("peer.route", old.peer_route != new.peer_route),

@@ -56,8 +56,10 @@ pub struct Listen {
     pub admin: Vec<AdminAddress>,
     /// `/metrics`.
     pub metrics: Vec<SocketAddr>,
-    /// Whose `Forwarded` and `X-Forwarded-For` are believed.
+    /// Whose word about their clients is believed: forwarding fields, and the PROXY protocol.
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections from `trusted_proxies` begin with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// Where the admin API listens.

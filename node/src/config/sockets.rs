@@ -41,7 +41,15 @@ pub(super) fn listen(raw: raw::Listen, source: &Text<'_>) -> Result<Listen, Conf
         address::network(network)
             .map_err(|what| source.wrong(&format!("listen.trusted_proxies.{index}"), what))
     });
+    let proxy_protocol = raw.proxy_protocol.unwrap_or(false);
+    if proxy_protocol && trusted.len() == 0 {
+        let what = "`proxy_protocol` says what connections from `trusted_proxies` begin with, and there are none";
+        return Err(source
+            .wrong("listen.proxy_protocol", what)
+            .hint("name the proxies, as trusted_proxies = [\"10.0.0.0/8\"]"));
+    }
     let listen = Listen {
+        proxy_protocol,
         admin: admin.collect::<Result<_, _>>()?,
         trusted_proxies: trusted.collect::<Result<_, _>>()?,
         http,

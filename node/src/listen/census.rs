@@ -50,24 +50,13 @@ impl Census {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Total);
         }
-        let client = client.map(one_client);
         // From here on the seat's drop gives back what was taken.
         let mut seat = Seat {
             census: Arc::clone(self),
             client: None,
         };
         if let Some(client) = client {
-            let mut clients = self.shard(client).lock();
-            let count = clients.entry(client).or_default();
-            if *count >= self.per_client_max {
-                if *count == 0 {
-                    clients.remove(&client);
-                }
-                drop(clients);
-                return Err(Full::Client);
-            }
-            *count += 1;
-            seat.client = Some(client);
+            seat.of(client)?;
         }
         Ok(seat)
     }
@@ -79,6 +68,25 @@ impl Census {
             IpAddr::V6(v6) => (v6.to_bits() >> 64) as usize,
         };
         &self.clients[low % SHARDS]
+    }
+}
+
+impl Seat {
+    /// Counts a seat that was taken for nobody as this client's.
+    pub(super) fn of(&mut self, client: IpAddr) -> Result<(), Full> {
+        let client = one_client(client);
+        let mut clients = self.census.shard(client).lock();
+        let count = clients.entry(client).or_default();
+        if *count >= self.census.per_client_max {
+            if *count == 0 {
+                clients.remove(&client);
+            }
+            return Err(Full::Client);
+        }
+        *count += 1;
+        drop(clients);
+        self.client = Some(client);
+        Ok(())
     }
 }
 
@@ -119,10 +127,15 @@ mod tests {
             census.enter(client("2001:db8::3")).unwrap_err(),
             Full::Client
         );
-        let _third = census.enter(None).unwrap();
+        let third = census.enter(None).unwrap();
         assert_eq!(census.enter(client("192.0.2.1")).unwrap_err(), Full::Total);
         drop(first);
         let _fourth = census.enter(client("2001:db8::3")).unwrap();
+        drop(third);
+        let mut behind_a_proxy = census.enter(None).unwrap();
+        let one = "2001:db8::4".parse().unwrap();
+        assert_eq!(behind_a_proxy.of(one).unwrap_err(), Full::Client);
+        behind_a_proxy.of("192.0.2.1".parse().unwrap()).unwrap();
         assert_eq!(census.total.load(Ordering::Relaxed), 3);
     }
 }

@@ -17,10 +17,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::address::trusted;
+use super::census::Seat;
 use super::guard::{HeadGuard, WriteGuard};
-use super::head::HeadScan;
 use super::interim::Outbox;
+use super::introduction;
 use super::pulse::{Cut, Patience, Pulse};
+use super::scan::HeadScan;
 use super::serve::Core;
 use super::service::{Http1, Line, Reply, answer};
 use super::tunnel;
@@ -49,17 +51,65 @@ where
     }
 }
 
-/// Serves a plain connection until it ends.
-pub(super) async fn plain<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, socket: SocketAddr) {
-    let Ok(local) = stream.local_addr() else {
-        return;
-    };
-    let pulse = new_pulse(&core);
-    let client = Client {
-        address: socket.ip().to_canonical(),
+/// Both ends of a connection, and how the client came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) socket: SocketAddr,
+    pub(super) local: SocketAddr,
+    /// By TLS, to a proxy before us.
+    pub(super) tls: bool,
+}
+
+/// Who is at the other end: the socket says it, or the PROXY header that a trusted proxy begins with. None where the
+/// connection must end.
+pub(super) async fn introduce<H: Handle>(
+    core: &Core<H>,
+    stream: &mut TcpStream,
+    socket: SocketAddr,
+    seat: &mut Seat,
+) -> Option<Ends> {
+    let local = stream.local_addr().ok()?;
+    let mut ends = Ends {
         socket,
         local,
         tls: false,
+    };
+    if !core.proxy_protocol || !trusted(&core.trusted_proxies, socket.ip().to_canonical()) {
+        return Some(ends);
+    }
+    let introduced = introduction::read(stream);
+    let said = match tokio::time::timeout(core.limits.head_timeout, introduced).await {
+        Ok(Ok(said)) => said,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, proxy = %socket, "connection refused");
+            core.metrics.introduction.inc();
+            return None;
+        }
+        Err(_) => {
+            core.metrics.cut(Cut::Head);
+            return None;
+        }
+    };
+    ends.tls = said.tls;
+    if let Some((source, destination)) = said.ends {
+        (ends.socket, ends.local) = (source, destination);
+        let client = source.ip().to_canonical();
+        if !trusted(&core.trusted_proxies, client) && seat.of(client).is_err() {
+            core.metrics.full_client.inc();
+            return None;
+        }
+    }
+    Some(ends)
+}
+
+/// Serves a plain connection until it ends.
+pub(super) async fn plain<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, ends: Ends) {
+    let pulse = new_pulse(&core);
+    let client = Client {
+        address: ends.socket.ip().to_canonical(),
+        socket: ends.socket,
+        local: ends.local,
+        tls: ends.tls,
         server_name: None,
         interim: None,
     };
@@ -68,8 +118,8 @@ pub(super) async fn plain<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, socke
 }
 
 /// Serves a TLS connection: handshake, then the protocol that ALPN chose.
-pub(super) async fn tls<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, socket: SocketAddr) {
-    let (Ok(local), Some(acceptor)) = (stream.local_addr(), core.tls.clone()) else {
+pub(super) async fn tls<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, ends: Ends) {
+    let Some(acceptor) = core.tls.clone() else {
         return;
     };
     let pulse = new_pulse(&core);
@@ -90,9 +140,9 @@ pub(super) async fn tls<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, socket:
     let session = stream.get_ref().1;
     let h2 = session.alpn_protocol() == Some(b"h2");
     let client = Client {
-        address: socket.ip().to_canonical(),
-        socket,
-        local,
+        address: ends.socket.ip().to_canonical(),
+        socket: ends.socket,
+        local: ends.local,
         tls: true,
         server_name: session
             .server_name()

@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::head::HeadScan;
 use super::interim::Outbox;
 use super::pulse::Pulse;
+use super::scan::HeadScan;
 
 /// Watches what the socket takes.
 #[derive(Debug)]

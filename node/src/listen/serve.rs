@@ -39,6 +39,8 @@ pub struct Setup {
     pub limits: Limits,
     /// `[listen] trusted_proxies`.
     pub trusted_proxies: Vec<IpNet>,
+    /// `[listen] proxy_protocol`: what comes from them begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// Needed where there are HTTPS sockets.
     pub certificates: Option<Arc<Certificates>>,
     /// Counters.
@@ -87,6 +89,7 @@ pub(super) struct Core<H> {
     pub(super) handler: Arc<H>,
     pub(super) limits: Rc<Limits>,
     pub(super) trusted_proxies: Rc<[IpNet]>,
+    pub(super) proxy_protocol: bool,
     pub(super) metrics: Arc<ListenMetrics>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) draining: Cell<bool>,
@@ -160,6 +163,7 @@ pub fn serve<H: Handle>(
         handler,
         limits: setup.limits.clone(),
         trusted_proxies: setup.trusted_proxies,
+        proxy_protocol: setup.proxy_protocol,
         metrics: Arc::new(setup.metrics),
         tls,
         census: Arc::new(Census::new(
@@ -206,6 +210,7 @@ struct Seed<H> {
     handler: Arc<H>,
     limits: Limits,
     trusted_proxies: Vec<IpNet>,
+    proxy_protocol: bool,
     metrics: Arc<ListenMetrics>,
     tls: Option<TlsAcceptor>,
     census: Arc<Census>,
@@ -219,6 +224,7 @@ impl<H> Clone for Seed<H> {
             handler: Arc::clone(&self.handler),
             limits: self.limits.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
+            proxy_protocol: self.proxy_protocol,
             metrics: Arc::clone(&self.metrics),
             tls: self.tls.clone(),
             census: Arc::clone(&self.census),
@@ -258,6 +264,7 @@ async fn run<H: Handle>(
         handler: seed.handler,
         limits: Rc::new(seed.limits),
         trusted_proxies: seed.trusted_proxies.into(),
+        proxy_protocol: seed.proxy_protocol,
         metrics: seed.metrics,
         tls: seed.tls,
         draining: Cell::new(false),
@@ -361,25 +368,26 @@ fn admit<H: Handle>(core: &Rc<Core<H>>, stream: TcpStream, socket: SocketAddr, t
     let core = Rc::clone(core);
     // Owned by the core: `run` waits for `open` to reach zero, and the runtime's end drops what is left.
     drop(tokio::task::spawn_local(async move {
-        let _held = (open, present);
-        if tls {
-            connection::tls(core, stream, socket).await;
-        } else {
-            connection::plain(core, stream, socket).await;
+        let (mut stream, _open, mut present) = (stream, open, present);
+        let ends = connection::introduce(&core, &mut stream, socket, &mut present.seat).await;
+        match ends {
+            Some(ends) if tls => connection::tls(core, stream, ends).await,
+            Some(ends) => connection::plain(core, stream, ends).await,
+            None => {}
         }
     }));
 }
 
 /// A connection in the node's own count and in the gauge.
 struct Present {
-    _seat: Seat,
+    seat: Seat,
     gauge: prometheus_client::metrics::gauge::Gauge,
 }
 
 impl Present {
     fn new(seat: Seat, gauge: prometheus_client::metrics::gauge::Gauge) -> Self {
         gauge.inc();
-        Self { _seat: seat, gauge }
+        Self { seat, gauge }
     }
 }
 

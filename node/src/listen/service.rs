@@ -10,19 +10,20 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::{CONNECTION, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
-use super::address::behind_proxies;
+use super::address::told;
 use super::body::ClientBody;
-use super::head::{Chunked, HeadScan, Refusal, settle};
+use super::head::{Refusal, Terms, settle};
 use super::interim::{Outbox, poll_collect};
 use super::metrics::ListenMetrics;
 use super::pulse::Pulse;
+use super::scan::{Chunked, HeadScan};
 use super::tunnel::{Place, Switching, Tunnels, asks_for_websocket};
 use crate::config::settings::Limits;
 use crate::exchange::{Body, BodyError, Client, Handle, Interim, MaySwitch, Switched};
@@ -60,7 +61,11 @@ pub(super) fn answer<H: Handle>(
     let mut close = false;
     let framing = match &line.http1 {
         Some(http1) if request.headers().contains_key(TRANSFER_ENCODING) => http1.scan.chunked(),
-        _ => Chunked::Fine,
+        Some(http1) => {
+            http1.scan.forget();
+            Chunked::Fine
+        }
+        None => Chunked::Fine,
     };
     let settled = match framing {
         Chunked::Refuse => Err(Refusal::Malformed(
@@ -68,17 +73,20 @@ pub(super) fn answer<H: Handle>(
         )),
         Chunked::AnswerAndClose | Chunked::Fine => {
             close = framing == Chunked::AnswerAndClose;
-            settle(
-                &mut request,
-                line.limits.header_fields,
-                line.limits.body_bytes,
-            )
+            let has_content = !request.body().is_end_stream();
+            let terms = Terms {
+                fields_max: line.limits.header_fields,
+                body_bytes_max: line.limits.body_bytes,
+                secured: line.client.tls || line.proxies.is_some(),
+            };
+            settle(&mut request, has_content, &terms)
         }
     };
     let mut place = None;
     let settled = settled.and_then(|()| {
         if let Some(http1) = &line.http1
-            && request.headers().contains_key(UPGRADE)
+            // What is left of `Upgrade` when the head is settled.
+            && !request.extensions().is_empty()
             && asks_for_websocket(&request)
         {
             let entered = http1.tunnels.enter(&line.metrics);
@@ -95,10 +103,12 @@ pub(super) fn answer<H: Handle>(
     let client = match &line.proxies {
         None => Arc::clone(&line.client),
         Some(proxies) => {
-            let socket = line.client.socket.ip().to_canonical();
-            let address = behind_proxies(proxies, socket, request.headers());
+            let told = told(proxies, line.client.address, request.headers());
             Arc::new(Client {
-                address,
+                address: told.address,
+                tls: told.https.unwrap_or(line.client.tls),
+                // The name that a proxy asks us for is its own affair.
+                server_name: None,
                 ..Client::clone(&line.client)
             })
         }
@@ -184,6 +194,10 @@ fn refuse(refusal: Refusal, version: Version, ticket: Ticket) -> Response<Reply>
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if matches!(refusal, Refusal::NotAllowed | Refusal::LastHop) {
+        let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        headers.insert(ALLOW, HeaderValue::from_static(allowed));
+    }
     if version < Version::HTTP_2 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -100,6 +100,7 @@ pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str, body: Body) ->
     for (name, value) in &ask.site.origin_headers {
         fields.insert(name.clone(), value.clone());
     }
+    headers::remove_lookalikes(&mut fields, &ask.method);
     *request.headers_mut() = fields;
     request
 }

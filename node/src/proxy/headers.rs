@@ -235,6 +235,30 @@ pub(super) fn towards_origin(headers: &mut HeaderMap, method: &Method, hop: Hop<
     append(headers, CDN_LOOP, hop.cdn_id);
 }
 
+/// Takes out fields that are another one's name with `_` for `-`: an origin that reads fields by CGI's names
+/// (RFC 3875 §4.1.18) cannot tell the two apart, so a client could write what we write. Called when all is in place.
+pub(super) fn remove_lookalikes(headers: &mut HeaderMap, method: &Method) {
+    if !headers.keys().any(|name| name.as_str().contains('_')) {
+        return;
+    }
+    let safe = method == Method::GET || method == Method::HEAD;
+    let lookalikes: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .filter(|name| {
+            let meant = name.as_str().replace('_', "-");
+            let ours = HeaderName::from_bytes(meant.as_bytes())
+                .is_ok_and(|meant| meant == CONTENT_LENGTH || written(&meant) != Written::ByClient);
+            let overrides = METHOD_OVERRIDES.contains(&meant.as_str());
+            headers.contains_key(&meant) || (ours && (safe || !overrides))
+        })
+        .cloned()
+        .collect();
+    for name in lookalikes {
+        headers.remove(name);
+    }
+}
+
 /// A node identifier of RFC 7239 §6: IPv6 in brackets and quotes.
 fn node(address: IpAddr) -> String {
     match address {
@@ -481,6 +505,28 @@ mod tests {
             "for=\"[2001:db8::7]\";host=\"shop.example\";proto=https, for=10.0.0.9"
         );
         assert_eq!(sent["x-http-method-override"], "PATCH");
+    }
+
+    #[test]
+    fn no_field_passes_for_another_by_its_underscores() {
+        let all = [
+            ("accept", "*/*"),
+            ("x-edge", "ours"),
+            ("x_edge", "forged"),
+            ("x_forwarded-for", "1"),
+            ("content_length", "3"),
+            ("transfer_encoding", "chunked"),
+            ("x_real_ip", "1"),
+            ("x_http_method_override", "DELETE"),
+            ("api_key", "1"),
+        ];
+        let mut fields = headers(&all);
+        remove_lookalikes(&mut fields, &Method::GET);
+        let kept = [("accept", "*/*"), ("x-edge", "ours"), ("api_key", "1")];
+        assert_eq!(fields, headers(&kept));
+        let mut fields = headers(&all);
+        remove_lookalikes(&mut fields, &Method::POST);
+        assert!(fields.contains_key("x_http_method_override"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub struct Plan {
     sections: String,
     memory: &'static str,
     witnessed: bool,
+    proxy_protocol: bool,
 }
 
 impl Plan {
@@ -101,6 +102,13 @@ impl Plan {
     #[must_use]
     pub fn witnessed(mut self) -> Self {
         self.witnessed = true;
+        self
+    }
+
+    /// What comes to every node from 127.0.0.1 begins with a PROXY header.
+    #[must_use]
+    pub fn proxy_protocol(mut self) -> Self {
+        self.proxy_protocol = true;
         self
     }
 
@@ -215,6 +223,7 @@ peer = ["{address}:{peer}"]
 admin = ["unix:{home}/admin.sock"]
 metrics = ["{address}:{metrics}"]
 trusted_proxies = ["127.0.0.1/32"]
+proxy_protocol = {proxied}
 [advertise]
 ipv4 = "{address}"
 peer = "{address}:{peer}"
@@ -238,6 +247,7 @@ access = "json"
             longitude = plan.place.longitude,
             home = home.display(),
             memory = self.memory,
+            proxied = self.proxy_protocol,
             sections = self.sections,
         )
     }

@@ -53,6 +53,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         sockets: Sockets::bind(&[arguments.listen], &[], NonZeroUsize::MIN)?,
         limits,
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         certificates: None,
         metrics: ListenMetrics::default(),
         grace: Duration::from_secs(1),

@@ -42,6 +42,7 @@ pub(in crate::config) struct Listen {
     pub(in crate::config) admin: Option<List>,
     pub(in crate::config) metrics: Option<List>,
     pub(in crate::config) trusted_proxies: Option<List>,
+    pub(in crate::config) proxy_protocol: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -3,6 +3,7 @@
 mod drain;
 mod http1;
 mod http2;
+mod introduction;
 mod tls;
 mod tunnel;
 
@@ -113,6 +114,20 @@ impl Rig {
         trusted: &[&str],
         certificates: Option<Arc<Certificates>>,
     ) -> Self {
+        Self::begin(limits, trusted, false, certificates)
+    }
+
+    /// Where 127.0.0.1 is a proxy that introduces its clients.
+    pub(super) fn introduced(limits: Limits, certificates: Option<Arc<Certificates>>) -> Self {
+        Self::begin(limits, &["127.0.0.1/32"], true, certificates)
+    }
+
+    fn begin(
+        limits: Limits,
+        trusted: &[&str],
+        proxy_protocol: bool,
+        certificates: Option<Arc<Certificates>>,
+    ) -> Self {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let https: &[SocketAddr] = if certificates.is_some() { &[any] } else { &[] };
         let sockets = Sockets::bind(&[any], https, NonZeroUsize::new(2).unwrap()).unwrap();
@@ -123,6 +138,7 @@ impl Rig {
             sockets,
             limits,
             trusted_proxies: trusted.iter().map(|text| text.parse().unwrap()).collect(),
+            proxy_protocol,
             certificates,
             metrics: metrics.clone(),
             grace: Duration::from_secs(2),
