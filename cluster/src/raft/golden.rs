@@ -74,6 +74,12 @@ fn snapshots_are_written_as_ever() {
         membership: StoredMembership::new(Some(log_id(2)), membership()),
     };
     check("snapshot", &stored);
+    let all = Stored {
+        machine: samples::machine_of_all(),
+        last_applied: Some(log_id(40)),
+        membership: StoredMembership::new(Some(log_id(2)), membership()),
+    };
+    check("snapshot-prefixes-tags", &all);
     let meta = SnapshotMeta {
         last_log_id: Some(log_id(40)),
         last_membership: StoredMembership::new(Some(log_id(2)), membership()),

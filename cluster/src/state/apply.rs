@@ -30,6 +30,8 @@ const HOSTS_MAX: usize = 1000;
 const TOKENS_MAX: usize = 1000;
 /// Bytes of a purge identity at most.
 const URL_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a tag at most: what an entry may carry.
+const TAG_BYTES_MAX: usize = 1024;
 /// Sites with purges, removed ones included, before the oldest removed ones melt into the cluster's floor.
 const PURGED_SITES_MAX: usize = 2 * DOCUMENTS_MAX;
 
@@ -418,10 +420,14 @@ fn purge_site(state: &mut State, index: u64, purge: &Purge) -> Result<(), Refusa
     if !state.sites.contains_key(&purge.site) {
         return Err(unknown("site", &purge.site));
     }
-    if let PurgeScope::Url(url) = &purge.scope
-        && url.len() > URL_BYTES_MAX
-    {
-        return Err(too_many("bytes of a purged URL", URL_BYTES_MAX));
+    let (what, length, limit) = match &purge.scope {
+        PurgeScope::All => ("", 0, 0),
+        PurgeScope::Url(url) => ("bytes of a purged URL", url.len(), URL_BYTES_MAX),
+        PurgeScope::Prefix(prefix) => ("bytes of a purged prefix", prefix.len(), URL_BYTES_MAX),
+        PurgeScope::Tag(tag) => ("bytes of a purged tag", tag.len(), TAG_BYTES_MAX),
+    };
+    if length > limit {
+        return Err(too_many(what, limit));
     }
     let purges = state.purges.entry(purge.site.clone()).or_default();
     Arc::make_mut(purges).add(&purge.scope, index, purge.soft);

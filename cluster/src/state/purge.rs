@@ -1,9 +1,9 @@
 //! Purges, and how their number stays bounded.
 //!
 //! An entry of the cache is unusable once a purge that matches it has a greater index than the entry's fill index.
-//! Per site the state holds one pair of marks for everything of the site, its *floor*, and one per purged URL. When
-//! there are too many URLs the older half is absorbed by the floor: that costs the site some entries that nobody
-//! purged, but never the cluster its memory, and never lets a purged entry live.
+//! Per site the state holds one pair of marks for everything of the site, its *floor*, and one per purged URL, path
+//! prefix and tag. When there are too many of a kind the older half is absorbed by the floor: that costs the site some
+//! entries that nobody purged, but never the cluster its memory, and never lets a purged entry live.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// URLs per site that are kept apart before the floor absorbs the older half.
 pub(crate) const URLS_MAX: usize = 4096;
+/// The same of tags; and of prefixes, each of which is compared with an entry that is checked.
+pub(crate) const TAGS_MAX: usize = 4096;
+pub(crate) const PREFIXES_MAX: usize = 256;
 
 /// Makes older entries unusable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,11 @@ pub enum PurgeScope {
     Url(String),
     /// Everything.
     All,
+    /// What begins so: a path beginning with `/`, at any host of the site; or `host/path`. Compared as text, so `/a`
+    /// covers `/ab`, too.
+    Prefix(String),
+    /// What carries this tag.
+    Tag(String),
 }
 
 /// The greatest index of a hard and of a soft purge; 0: none.
@@ -49,7 +57,9 @@ impl Marks {
         *mark = (*mark).max(index);
     }
 
-    fn newest(self) -> u64 {
+    /// The newer of the two.
+    #[must_use]
+    pub fn newest(self) -> u64 {
         self.hard.max(self.soft)
     }
 }
@@ -61,38 +71,60 @@ pub struct SitePurges {
     pub floor: Marks,
     /// By purge identity.
     pub urls: BTreeMap<String, Marks>,
+    /// By prefix, of the path or of the purge identity.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prefixes: BTreeMap<String, Marks>,
+    /// By tag.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, Marks>,
 }
 
 impl SitePurges {
-    pub(crate) fn add(&mut self, scope: &PurgeScope, index: u64, soft: bool) {
+    /// Adds the purge at `index`.
+    pub fn add(&mut self, scope: &PurgeScope, index: u64, soft: bool) {
+        let floor = &mut self.floor;
         match scope {
             PurgeScope::All => {
-                self.floor.raise(index, soft);
+                floor.raise(index, soft);
                 if !soft {
                     self.urls.clear();
+                    self.prefixes.clear();
+                    self.tags.clear();
                 }
             }
-            PurgeScope::Url(url) => {
-                self.urls.entry(url.clone()).or_default().raise(index, soft);
-                if self.urls.len() > URLS_MAX {
-                    self.absorb_older_half();
-                }
+            PurgeScope::Url(url) => put(&mut self.urls, floor, url, index, soft, URLS_MAX),
+            PurgeScope::Prefix(prefix) => {
+                put(&mut self.prefixes, floor, prefix, index, soft, PREFIXES_MAX);
             }
+            PurgeScope::Tag(tag) => put(&mut self.tags, floor, tag, index, soft, TAGS_MAX),
         }
     }
+}
 
-    fn absorb_older_half(&mut self) {
-        let mut newest: Vec<u64> = self.urls.values().map(|marks| marks.newest()).collect();
-        newest.sort_unstable();
-        let median = newest[newest.len() / 2];
-        let floor = &mut self.floor;
-        self.urls.retain(|_, marks| {
-            let keep = marks.newest() > median;
-            if !keep {
-                floor.hard = floor.hard.max(marks.hard);
-                floor.soft = floor.soft.max(marks.soft);
-            }
-            keep
-        });
+fn put(
+    kind: &mut BTreeMap<String, Marks>,
+    floor: &mut Marks,
+    name: &str,
+    index: u64,
+    soft: bool,
+    max: usize,
+) {
+    kind.entry(name.to_owned()).or_default().raise(index, soft);
+    if kind.len() > max {
+        absorb_older_half(kind, floor);
     }
+}
+
+fn absorb_older_half(kind: &mut BTreeMap<String, Marks>, floor: &mut Marks) {
+    let mut newest: Vec<u64> = kind.values().map(|marks| marks.newest()).collect();
+    newest.sort_unstable();
+    let median = newest[newest.len() / 2];
+    kind.retain(|_, marks| {
+        let keep = marks.newest() > median;
+        if !keep {
+            floor.hard = floor.hard.max(marks.hard);
+            floor.soft = floor.soft.max(marks.soft);
+        }
+        keep
+    });
 }

@@ -63,7 +63,7 @@ pub(crate) fn joined(name: &str) -> Change {
     }
 }
 
-/// In an order in which each is accepted, but for the last.
+/// In an order in which each is accepted, but for two. New kinds come at the end.
 fn changes() -> Vec<Change> {
     vec![
         Change::ClusterMade {
@@ -106,6 +106,8 @@ fn changes() -> Vec<Change> {
             author: "ops".into(),
         },
         Change::JoinTokenRevoked { id: "bb22".into() },
+        purge("shop", PurgeScope::Prefix("/a/".into()), false),
+        purge("shop", PurgeScope::Tag("article-7".into()), true),
     ]
 }
 
@@ -121,10 +123,19 @@ pub(crate) fn commands() -> Vec<Command> {
         .collect()
 }
 
-/// What these commands make from index 10 on.
+/// What the first of these commands make from index 10 on: those that there were in the first version.
 pub(crate) fn machine() -> Machine {
+    machine_of(15)
+}
+
+/// What all of them make.
+pub(crate) fn machine_of_all() -> Machine {
+    machine_of(usize::MAX)
+}
+
+fn machine_of(first: usize) -> Machine {
     let mut machine = Machine::default();
-    for (index, command) in (10..).zip(commands()) {
+    for (index, command) in (10..).zip(commands()).take(first) {
         machine.apply(index, &command);
     }
     machine

@@ -227,6 +227,34 @@ fn too_many_purged_urls_are_absorbed_by_the_floor() {
 }
 
 #[test]
+fn prefixes_and_tags_are_bounded_each_by_the_floor() {
+    let mut machine = machine();
+    let scopes: [(fn(String) -> PurgeScope, usize); 2] =
+        [(PurgeScope::Prefix, 256), (PurgeScope::Tag, 4096)];
+    for (scope, max) in scopes {
+        let first = accepted(&mut machine, purge("shop", scope("/0".into()), false));
+        assert!(machine.state.purges["shop"].floor.hard < first);
+        for number in 1..=max {
+            let scope = scope(format!("/{number}"));
+            accepted(&mut machine, purge("shop", scope, false));
+        }
+        let purges = &machine.state.purges["shop"];
+        assert!(purges.prefixes.len() <= 256 && purges.tags.len() <= 4096);
+        assert!(purges.floor.hard >= first);
+    }
+    let purges = &machine.state.purges["shop"];
+    assert!(!purges.prefixes.is_empty() && !purges.tags.is_empty());
+    let text = refusal(
+        &mut machine,
+        purge("shop", PurgeScope::Tag("x".repeat(1025)), false),
+    );
+    assert!(text.contains("bytes of a purged tag"), "{text}");
+    accepted(&mut machine, purge("shop", PurgeScope::All, false));
+    let purges = &machine.state.purges["shop"];
+    assert!(purges.prefixes.is_empty() && purges.tags.is_empty());
+}
+
+#[test]
 fn membership_says_who_votes() {
     let mut machine = machine();
     let b = machine.state.member_named("b").unwrap().id;
@@ -249,7 +277,7 @@ fn some_change(kind: u8, name: u8, other: u8) -> Change {
     let hosts = ["shop.example", "news.example", "blog.example"];
     let site = names[usize::from(name % 3)];
     let host = hosts[usize::from(other % 3)];
-    match kind % 8 {
+    match kind % 10 {
         0 | 1 => sites(vec![document(site, &[host])]),
         2 => Change::SiteRemoved {
             name: site.into(),
@@ -260,6 +288,8 @@ fn some_change(kind: u8, name: u8, other: u8) -> Change {
         4 => purge(site, PurgeScope::All, other.is_multiple_of(2)),
         5 => joined(site),
         6 => Change::JoinTokenMade(token("aa11", 2)),
+        8 => purge(site, PurgeScope::Tag(host.into()), other.is_multiple_of(2)),
+        9 => purge(site, PurgeScope::Prefix("/".into()), false),
         _ => Change::MemberRemoved {
             id: NodeId(u64::from(name)),
         },

@@ -193,9 +193,15 @@ pub struct PurgeRequest {
     /// One URL, all its variants: `https://host/path?query`.
     #[serde(default)]
     pub url: Option<String>,
-    /// Everything of a site.
+    /// A site: with neither of the next two, everything of it.
     #[serde(default)]
     pub site: Option<String>,
+    /// Of the site what begins so: `/path`, at any host of it, or `host/path`.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Of the site what carries this tag.
+    #[serde(default)]
+    pub tag: Option<String>,
     /// Stale instead of gone.
     #[serde(default)]
     pub soft: bool,
@@ -211,8 +217,14 @@ pub struct Purged {
     pub index: u64,
     /// The site.
     pub site: String,
-    /// What of it: `host/path?query`; none: everything.
+    /// What of it: `host/path?query`. None of this and the next two: everything.
     pub url: Option<String>,
+    /// What begins so.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// What carries this tag.
+    #[serde(default)]
+    pub tag: Option<String>,
     /// Stale instead of gone.
     pub soft: bool,
     /// From the submission until a quorum held it, milliseconds.

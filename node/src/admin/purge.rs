@@ -1,4 +1,4 @@
-//! Purges: a URL or a site → a change of the cluster, and who has applied it.
+//! Purges: a URL, a prefix, a tag or a site → a change of the cluster, and who has applied it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,23 +9,12 @@ use super::api::{Outcome, PurgeRequest, Purged};
 use super::control::{Control, author, named};
 use super::error::AdminError;
 use crate::config::site::Site;
-use crate::proxy::key::{host_of_url, identity_of_url};
+use crate::proxy::key::{host_of_url, identity_of_url, prefix_of};
 
 impl Control {
     /// Makes older entries unusable, everywhere.
     pub(super) async fn purge(&self, request: PurgeRequest) -> Result<Purged, AdminError> {
-        let (site, url) = match (&request.url, &request.site) {
-            (Some(url), None) => {
-                let (site, identity) = self.identity(url)?;
-                (site.name.to_string(), Some(identity))
-            }
-            (None, Some(site)) => (site.clone(), None),
-            _ => {
-                return Err(AdminError::Malformed(
-                    "a purge names either a `url` or a `site`".to_owned(),
-                ));
-            }
-        };
+        let (site, scope) = self.scope(&request)?;
         let author = author(request.options.author.clone());
         let submitted = Instant::now();
         let committed = self
@@ -33,10 +22,7 @@ impl Control {
             .cluster
             .propose(Change::Purged(Purge {
                 site: site.clone(),
-                scope: match &url {
-                    Some(identity) => PurgeScope::Url(identity.clone()),
-                    None => PurgeScope::All,
-                },
+                scope: scope.clone(),
                 soft: request.soft,
                 author: author.clone(),
             }))
@@ -45,9 +31,18 @@ impl Control {
         let receipts = self.receipts(&committed, &request.options).await;
         self.parts.metrics.purged(committed_ms, &receipts);
         let missing = named(&receipts, Outcome::Missing);
+        let (mut url, mut prefix, mut tag) = (None, None, None);
+        match scope {
+            PurgeScope::All => {}
+            PurgeScope::Url(identity) => url = Some(identity),
+            PurgeScope::Prefix(begin) => prefix = Some(begin),
+            PurgeScope::Tag(name) => tag = Some(name),
+        }
         tracing::info!(
             site,
             url,
+            prefix,
+            tag,
             soft = request.soft,
             author,
             index = committed.index,
@@ -58,12 +53,52 @@ impl Control {
             index: committed.index,
             site,
             url,
+            prefix,
+            tag,
             soft: request.soft,
             committed_ms: (committed_ms * 100.0).round() / 100.0,
             missing,
             down: named(&receipts, Outcome::Down),
             receipts,
         })
+    }
+
+    /// What is to be purged.
+    fn scope(&self, request: &PurgeRequest) -> Result<(String, PurgeScope), AdminError> {
+        let PurgeRequest {
+            url,
+            site,
+            prefix,
+            tag,
+            ..
+        } = request;
+        let scope = match (url, site, prefix, tag) {
+            (Some(url), None, None, None) => {
+                let (site, identity) = self.identity(url)?;
+                return Ok((site.name.to_string(), PurgeScope::Url(identity)));
+            }
+            (None, Some(_), None, None) => PurgeScope::All,
+            (None, Some(_), Some(prefix), None) => {
+                PurgeScope::Prefix(prefix_of(prefix).ok_or_else(|| {
+                    AdminError::Malformed(format!(
+                        "\"{prefix}\" is not a prefix; write the begin of a path like \"/blog/\", or of a URL \
+                         without its scheme like \"shop.example/blog/\", without a \"*\" at its end"
+                    ))
+                })?)
+            }
+            (None, Some(_), None, Some(tag)) if tag.trim().is_empty() => {
+                return Err(AdminError::Malformed("a tag is not empty".to_owned()));
+            }
+            (None, Some(_), None, Some(tag)) => PurgeScope::Tag(tag.trim().to_owned()),
+            _ => {
+                return Err(AdminError::Malformed(
+                    "a purge names either a `url`, or a `site` with nothing, a `prefix` or a `tag` beside it"
+                        .to_owned(),
+                ));
+            }
+        };
+        let site = site.clone().unwrap_or_default();
+        Ok((site, scope))
     }
 
     /// The site a URL belongs to, and what purges match its entries by. The proxy owns how a URL is normalised.

@@ -359,6 +359,21 @@ async fn a_purge_says_who_applied_it_and_when() {
         purge(json!({ "site": "nosuch" })).await.0,
         StatusCode::NOT_FOUND
     );
+    let (_, tagged) = purge(json!({ "site": "a", "tag": " article-7 ", "soft": true })).await;
+    assert_eq!(tagged["tag"], "article-7", "{tagged}");
+    assert!(tagged["soft"] == true && tagged["url"].is_null() && tagged["prefix"].is_null());
+    let (_, begun) = purge(json!({ "site": "a", "prefix": "A.example/%7ex/" })).await;
+    assert_eq!(begun["prefix"], "a.example/~x/", "{begun}");
+    for wrong in [
+        json!({ "site": "a", "prefix": "blog" }),
+        json!({ "site": "a", "prefix": "/blog/*" }),
+        json!({ "site": "a", "tag": " " }),
+        json!({ "site": "a", "tag": "x", "prefix": "/" }),
+        json!({ "url": "https://a.example/", "tag": "x" }),
+    ] {
+        let (status, said) = purge(wrong.clone()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong} {said}");
+    }
     assert_eq!(purge(json!({})).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(
         purge(json!({ "tag": "x" })).await.0,

@@ -11,16 +11,23 @@ use crate::admin::api::{Outcome, PurgeRequest, Purged, Receipt};
 
 /// Arguments of `purge`.
 #[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = false, args = ["url", "all", "prefix", "tag"])]
 pub struct Arguments {
     /// One URL, with all its variants
-    #[arg(required_unless_present = "site", conflicts_with = "site")]
+    #[arg(conflicts_with = "site")]
     pub url: Option<String>,
-    /// A site, of which --all is purged
-    #[arg(long, requires = "all", value_name = "NAME")]
+    /// A site, of which --all, a --prefix or a --tag is purged
+    #[arg(long, requires = "what", value_name = "NAME")]
     pub site: Option<String>,
     /// Everything of --site
     #[arg(long, requires = "site")]
     pub all: bool,
+    /// Of --site what begins so: a path like /blog/, at any of its hosts, or shop.example/blog/
+    #[arg(long, requires = "site", value_name = "PATH")]
+    pub prefix: Option<String>,
+    /// Of --site what its origin has tagged so (Cache-Tag, Surrogate-Key, xkey)
+    #[arg(long, requires = "site", value_name = "TAG")]
+    pub tag: Option<String>,
     /// Make it stale instead of gone: it may still answer while it is asked for anew, or when no origin answers
     #[arg(long)]
     pub soft: bool,
@@ -34,6 +41,8 @@ pub(super) async fn run(arguments: Arguments, global: &Global) -> anyhow::Result
     let request = PurgeRequest {
         url: arguments.url,
         site: arguments.site,
+        prefix: arguments.prefix,
+        tag: arguments.tag,
         soft: arguments.soft,
         options: arguments.waiting.options(),
     };
@@ -56,9 +65,12 @@ pub(super) async fn run(arguments: Arguments, global: &Global) -> anyhow::Result
 }
 
 fn told(purged: &Purged) -> String {
-    let what = match &purged.url {
-        Some(url) => url.clone(),
-        None => format!("everything of the site {}", purged.site),
+    let site = &purged.site;
+    let what = match (&purged.url, &purged.prefix, &purged.tag) {
+        (Some(url), _, _) => url.clone(),
+        (_, Some(prefix), _) => format!("what begins with {prefix} of the site {site}"),
+        (_, _, Some(tag)) => format!("what is tagged {tag} of the site {site}"),
+        (None, None, None) => format!("everything of the site {site}"),
     };
     let how = if purged.soft { "made stale" } else { "purged" };
     let committed = milliseconds(purged.committed_ms);

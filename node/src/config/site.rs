@@ -105,6 +105,8 @@ pub struct CacheSettings {
     pub strict: bool,
     /// Largest body that is stored, in bytes.
     pub body_max_bytes: u64,
+    /// How answers are tagged.
+    pub tags: TagSettings,
 }
 
 impl Default for CacheSettings {
@@ -114,6 +116,48 @@ impl Default for CacheSettings {
             development_until: None,
             strict: false,
             body_max_bytes: 4 << 30,
+            tags: TagSettings::default(),
+        }
+    }
+}
+
+/// Which fields of an answer carry tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagSettings {
+    /// The fields, no name twice.
+    pub fields: Vec<TagField>,
+    /// Clients get them, too.
+    pub send: bool,
+}
+
+/// A field that carries tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagField {
+    /// Its name.
+    pub name: http::HeaderName,
+    /// Tags are separated by commas; else by white space, as in `Surrogate-Key` and `xkey`.
+    pub by_commas: bool,
+}
+
+impl TagField {
+    /// The field of this name, with the separator that is usual in it.
+    #[must_use]
+    pub fn new(name: http::HeaderName) -> Self {
+        Self {
+            by_commas: !matches!(name.as_str(), "surrogate-key" | "xkey"),
+            name,
+        }
+    }
+}
+
+impl Default for TagSettings {
+    fn default() -> Self {
+        let names = ["cache-tag", "surrogate-key", "xkey"];
+        Self {
+            fields: names
+                .map(|name| TagField::new(http::HeaderName::from_static(name)))
+                .into(),
+            send: false,
         }
     }
 }

@@ -6,6 +6,7 @@ mod headers;
 mod origin;
 mod protect;
 mod rule;
+mod tags;
 
 use super::address;
 use super::error::ConfigError;

@@ -49,11 +49,12 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// What purges match the request by.
+    /// What purges match the request by; its tags are the answer's.
     pub(super) fn identity(&self) -> Identity<'_> {
         Identity {
             site: &self.site.name,
             url: &self.url,
+            tags: None,
         }
     }
 

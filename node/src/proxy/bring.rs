@@ -15,7 +15,7 @@ use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
 use super::ports::Unanswered;
-use super::{Proxy, headers, vary};
+use super::{Proxy, headers, tags, vary};
 use crate::exchange::{Body, MaySwitch};
 use crate::view::PurgeVerdict;
 
@@ -295,8 +295,10 @@ impl Proxy {
             request.extensions_mut().insert(MaySwitch);
         }
         match self.upstream.fetch(&ask.site, request).await {
-            Ok(answer) => {
+            Ok(mut answer) => {
                 let status = answer.response.status();
+                // Said to caches, here as elsewhere.
+                tags::take(answer.response.headers_mut(), &ask.site.cache.tags);
                 self.invalidate(ask, status, answer.response.headers())
                     .await;
                 let passage = Passage {

@@ -23,8 +23,9 @@ use super::parts::is_part;
 use super::ports::{Answer, Unanswered, Upstream};
 use super::reuse::is_broken;
 use super::storable::{Exchange, storable, ttl_applies};
-use super::vary;
+use super::{tags, vary};
 use crate::exchange::{Body, InterimTicket, OnInterim};
+use crate::view::{Checked, TagSet};
 
 /// One question for upstream.
 #[derive(Debug)]
@@ -140,10 +141,11 @@ pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job
             request.extensions_mut().insert(on_interim(ticket.clone()));
         }
         let request_time = SystemTime::now();
-        let answer = match upstream.fetch(&job.ask.site, request).await {
+        let mut answer = match upstream.fetch(&job.ask.site, request).await {
             Err(unanswered) => return Fetched::Unanswered(unanswered),
             Ok(answer) => answer,
         };
+        let tags = tags::take(answer.response.headers_mut(), &job.ask.site.cache.tags);
         if validates && answer.response.status() == StatusCode::NOT_MODIFIED {
             let speaks_of_it = job.stored.as_ref().is_some_and(|stored| {
                 conditions::validates(answer.response.headers(), &stored.meta().head)
@@ -153,7 +155,8 @@ pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job
                 continue;
             }
         }
-        return judge(job, answer, validates, request_time, SystemTime::now());
+        let times = (request_time, SystemTime::now());
+        return judge(job, answer, tags, validates, times);
     }
 }
 
@@ -161,15 +164,16 @@ pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job
 fn judge(
     job: &Job,
     answer: Answer,
+    tags: TagSet,
     validates: bool,
-    request_time: SystemTime,
-    response_time: SystemTime,
+    (request_time, response_time): (SystemTime, SystemTime),
 ) -> Fetched {
     let Answer { response, origin } = answer;
     let status = response.status();
     if let Some(stored) = &job.stored {
         let word = || Word {
             headers: response.headers().clone(),
+            tags: tags.clone(),
             request_time,
             response_time,
         };
@@ -280,6 +284,8 @@ fn judge(
                 fill_index: job.fill_index,
                 site: ask.site.name.clone(),
                 url: ask.url.as_str().into(),
+                tags,
+                checked: Checked::default(),
                 selection: vary::selection(&ask.headers, &storable.vary),
             };
             Fetched::Storable {

@@ -14,18 +14,21 @@ use http::{HeaderMap, StatusCode};
 use super::cache_control::{CacheControl, Scope};
 use super::encode::{self, Form};
 use super::freshness::{initial_age, lifetime, negative};
-use super::headers;
+use super::{headers, tags};
 use super::meta::HttpMeta;
 use super::reuse::Freshness;
 use super::targeted::SURROGATE_CONTROL;
 use super::vary::Vary;
 use crate::config::policy::Policy;
 use crate::config::site::SetCookie;
+use crate::view::TagSet;
 
 /// What an origin said of a stored response, and when.
 #[derive(Debug)]
 pub(super) struct Word {
     pub(super) headers: HeaderMap,
+    /// What its fields said.
+    pub(super) tags: TagSet,
     pub(super) request_time: SystemTime,
     pub(super) response_time: SystemTime,
 }
@@ -106,6 +109,7 @@ pub(super) fn freshened(
             request_time: word.request_time,
             fill_index,
             form,
+            tags: tags::updated(&old.tags, &word.tags),
             ..old.clone()
         },
         personal,
@@ -236,6 +240,8 @@ mod tests {
             fill_index: 1,
             site: "shop".into(),
             url: "shop.example/".into(),
+            tags: TagSet::default(),
+            checked: crate::view::Checked::default(),
             selection: Vec::new(),
             form: Form::Plain,
         }
@@ -247,6 +253,7 @@ mod tests {
         cookies: SetCookie,
     ) -> Freshened {
         let word = Word {
+            tags: TagSet::default(),
             headers: headers(fields),
             request_time: at(100),
             response_time: at(102),

@@ -236,6 +236,27 @@ pub fn identity_of_url(url: &str, rules: &Rules) -> Option<String> {
     Some(target.identity(authority.host()))
 }
 
+/// The begin of purge identities that an operator wrote: of their paths (`/blog/`), or of one host's
+/// (`shop.example/blog/`). Spelled as requests are, but for dot segments, which a prefix has none of. `None` when it is
+/// neither, or meant as a pattern.
+#[must_use]
+pub fn prefix_of(text: &str) -> Option<String> {
+    let (authority, path) = text.split_at(text.find('/')?);
+    if authority.ends_with(':')
+        || path.ends_with('*')
+        || path.contains('#')
+        || has_dot_segment(path)
+    {
+        return None;
+    }
+    let mut prefix = match authority {
+        "" => String::new(),
+        _ => Authority::parse(authority, true).ok()?.host().to_owned(),
+    };
+    normalise_escapes(path.as_bytes(), &mut prefix);
+    Some(prefix)
+}
+
 /// Authority, and path with query; scheme and fragment go.
 fn split_url(url: &str) -> (&str, &str) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -392,6 +413,24 @@ mod tests {
     fn normal(uri: &str, query_drop: &[&str]) -> String {
         let target = Target::normalise(&uri.parse().unwrap(), &rules(query_drop)).unwrap();
         target.path_and_query().as_str().to_owned()
+    }
+
+    #[test]
+    fn prefixes_are_spelled_as_requests_are() {
+        for (text, prefix) in [
+            ("/", Some("/")),
+            ("/blog/", Some("/blog/")),
+            ("/%7euser/ä", Some("/~user/%C3%A4")),
+            ("/search?q=", Some("/search?q=")),
+            ("Shop.Example:443/a", Some("shop.example/a")),
+            ("shop.example", None),
+            ("https://shop.example/a", None),
+            ("/blog/*", None),
+            ("/a/../b", None),
+            ("", None),
+        ] {
+            assert_eq!(prefix_of(text).as_deref(), prefix, "{text}");
+        }
     }
 
     #[test]

@@ -15,10 +15,10 @@ use super::encode::Form;
 use super::freshness::{from_unix_ms, unix_ms};
 use super::reuse::Freshness;
 use crate::config::compression::{Coding, Codings};
-use crate::view::Identity;
+use crate::view::{Checked, Identity, TagSet};
 
 /// First byte of the encoding.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Metadata of a stored response.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,10 @@ pub struct HttpMeta {
     pub site: Box<str>,
     /// Purge identity: `host/path?query`.
     pub url: Box<str>,
+    /// Purge identity: tags.
+    pub tags: TagSet,
+    /// Up to which purge it was found usable; not stored.
+    pub checked: Checked,
     /// The request's values for the fields that `Vary` names; empty without `Vary`.
     pub selection: Vec<(HeaderName, Option<Vec<u8>>)>,
     /// What content codings have to do with it.
@@ -50,6 +54,7 @@ impl HttpMeta {
         Identity {
             site: &self.site,
             url: &self.url,
+            tags: Some(&self.tags),
         }
     }
 }
@@ -71,6 +76,8 @@ struct Wire {
     fill_index: u64,
     site: Box<str>,
     url: Box<str>,
+    tags: Vec<(String, Vec<Box<str>>)>,
+    every_tag: bool,
     selection: Vec<(String, Option<Bytes>)>,
     form: WireForm,
 }
@@ -143,6 +150,13 @@ impl Meta for HttpMeta {
             fill_index: self.fill_index,
             site: self.site.clone(),
             url: self.url.clone(),
+            tags: self
+                .tags
+                .fields
+                .iter()
+                .map(|(name, tags)| (name.as_str().to_owned(), tags.to_vec()))
+                .collect(),
+            every_tag: self.tags.every,
             selection: self
                 .selection
                 .iter()
@@ -182,6 +196,11 @@ impl Meta for HttpMeta {
             .into_iter()
             .map(|(field, value)| Ok((name(&field)?, value.map(Vec::from))))
             .collect::<Result<_, DecodeError>>()?;
+        let fields = wire
+            .tags
+            .into_iter()
+            .map(|(field, tags)| Ok((name(&field)?, tags.into())))
+            .collect::<Result<_, DecodeError>>()?;
         Ok(Self {
             status: StatusCode::from_u16(wire.status).map_err(bad("status"))?,
             head,
@@ -199,6 +218,11 @@ impl Meta for HttpMeta {
             fill_index: wire.fill_index,
             site: wire.site,
             url: wire.url,
+            tags: TagSet {
+                fields,
+                every: wire.every_tag,
+            },
+            checked: Checked::default(),
             selection,
             form: wire.form.read()?,
         })
@@ -219,7 +243,7 @@ impl Meta for HttpMeta {
                 name.as_str().len() + value.as_ref().map_or(0, Vec::len) + FIELD_BYTES
             })
             .sum();
-        fields + selection + self.site.len() + self.url.len()
+        fields + selection + self.site.len() + self.url.len() + self.tags.weigh()
     }
 }
 
@@ -249,6 +273,14 @@ mod tests {
             fill_index: 42,
             site: "shop".into(),
             url: "shop.example/a?b".into(),
+            tags: TagSet {
+                fields: Box::new([(
+                    HeaderName::from_static("cache-tag"),
+                    Box::new(["news".into(), "article-7".into()]),
+                )]),
+                every: false,
+            },
+            checked: Checked::default(),
             selection: vec![
                 (http::header::ACCEPT_ENCODING, Some(b"gzip".to_vec())),
                 (HeaderName::from_static("x-a"), None),
@@ -260,15 +292,19 @@ mod tests {
         }
     }
 
-    /// What version 2 looks like on disk: a change here is a new version.
+    /// What version 3 looks like on disk: a change here is a new version.
+    const GOLDEN_V3: &str = include_str!("golden/http_meta_v3.hex");
+    /// Version 2 knew no tags: a purge by tag would miss its entries, so they are misses.
     const GOLDEN_V2: &str = include_str!("golden/http_meta_v2.hex");
 
     #[test]
     fn the_encoding_is_the_golden_one() {
-        let golden: String = GOLDEN_V2.split_whitespace().collect();
+        let golden: String = GOLDEN_V3.split_whitespace().collect();
         assert_eq!(hex::encode(example().encode()), golden);
         let decoded = HttpMeta::decode(&hex::decode(golden).unwrap()).unwrap();
         assert_eq!(decoded, example());
+        let old: String = GOLDEN_V2.split_whitespace().collect();
+        assert!(HttpMeta::decode(&hex::decode(old).unwrap()).is_err());
     }
 
     #[test]

@@ -6,15 +6,16 @@
 //! * [`lookup`]: the stored response, by primary key and [`vary`]; purges and [`marks`] may have taken it away.
 //! * [`reuse`]: fresh, stale or to be asked about ([`freshness`], [`cache_control`]).
 //! * [`answer`]: which way to go; [`bring`]: leading, following or going alone, and [`endings`] where that fails.
-//! * [`fetch`]: asking upstream; [`storable`], [`freshen`]: judging what it said; [`fill`]: bringing it into the store
-//!   while readers follow; [`parts`] of objects.
+//! * [`fetch`]: asking upstream; [`storable`], [`freshen`]: judging what it said, and under which [`tags`]; [`fill`]:
+//!   bringing it into the store while readers follow; [`parts`] of objects.
 //! * [`invalidate`]: what writes make unusable.
 //! * [`encode`]: content codings, made once for each stored body.
 //! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
 //! * [`finish`]: the last byte; counting it ([`metrics`]) and telling the access log.
 //!
-//! Pure: `key`, `apart`, `headers`, `cache_control`, `targeted`, `date`, `freshness`, `freshen`, `storable`, `vary`, `conditions`,
-//! `range`, `reuse`, `cache_status`, `outcome`. [`meta`] is what the store keeps for us, [`ports`] what we need of the neighbours.
+//! Pure: `key`, `apart`, `headers`, `cache_control`, `targeted`, `date`, `freshness`, `freshen`, `storable`, `vary`,
+//! `conditions`, `range`, `reuse`, `cache_status`, `outcome`, `tags`. [`meta`] is what the store keeps for us, [`ports`]
+//! what we need of the neighbours.
 
 mod admit;
 mod answer;
@@ -48,6 +49,7 @@ mod range;
 mod respond;
 mod reuse;
 mod storable;
+mod tags;
 mod targeted;
 #[cfg(test)]
 mod tests;

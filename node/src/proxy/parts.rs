@@ -206,7 +206,9 @@ pub(super) async fn before(proxy: &Proxy, primary: &Key, meta: &HttpMeta) -> Opt
     let old = proxy.store.lookup(&proxy.part_key(primary)).await?;
     let asked = old.meta().request_time;
     let valid = proxy.marks.is_valid(&meta.site, &meta.url, asked);
-    let verdict = proxy.purges.verdict(meta.identity(), old.meta().fill_index);
+    let verdict = proxy
+        .purges
+        .verdict(old.meta().identity(), old.meta().fill_index);
     (valid && verdict == crate::view::PurgeVerdict::Usable).then(|| Arc::clone(&old))
 }
 

@@ -5,6 +5,7 @@
 
 mod compile;
 mod purges;
+mod tags;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -15,7 +16,8 @@ use nearside_geo::Point;
 
 pub use compile::Publisher;
 pub use nearside_cluster::Stamp;
-pub use purges::{Identity, PurgeBook, PurgeVerdict};
+pub use purges::{Checked, Identity, PurgeBook, PurgeVerdict};
+pub use tags::TagSet;
 
 use crate::config::site::Site;
 use crate::config::zone::Zone;

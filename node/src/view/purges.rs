@@ -5,15 +5,17 @@
 //! here to the store: purge is data, compared on lookup.
 //!
 //! The tables are the replicated state's own, shared and swapped whole, so this node holds neither more purges than
-//! the cluster agreed to keep nor fewer. A hit takes no lock, and compares one number while no purge of its site is
-//! newer than the entry; only then is the URL looked up.
+//! the cluster agreed to keep nor fewer. A hit takes no lock, and compares two numbers while no purge is newer than the
+//! entry or than the last look at it ([`Checked`]); only then are its URL, its prefixes and its tags looked up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use nearside_cluster::{Marks, SitePurges};
+use nearside_cluster::{Marks, PurgeScope, SitePurges};
+
+use super::tags::TagSet;
 
 /// What purges match an entry by, apart from its cache key.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,25 @@ pub struct Identity<'a> {
     pub site: &'a str,
     /// The normalised URL of the resource without what the key adds: `host/path?query`.
     pub url: &'a str,
+    /// None: not known yet, so a purge of any tag may be one of it.
+    pub tags: Option<&'a TagSet>,
+}
+
+/// Up to which purge an entry in memory was found to be usable. Not part of what it is: a copy has been checked by
+/// nobody.
+#[derive(Debug, Default)]
+pub struct Checked(AtomicU64);
+
+impl Clone for Checked {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Checked {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// What the book says of an entry.
@@ -35,25 +56,77 @@ pub enum PurgeVerdict {
     Gone,
 }
 
-/// One site's purges, and the greatest index among them.
+/// One site's purges, and the greatest index among them, and of each kind.
 #[derive(Clone, Debug, Default)]
 struct SiteBook {
     newest: u64,
+    newest_url: u64,
+    newest_prefix: u64,
+    newest_tag: u64,
     purges: Arc<SitePurges>,
 }
 
 impl SiteBook {
     fn new(purges: &Arc<SitePurges>) -> Self {
-        let urls = purges
-            .urls
-            .values()
-            .map(|marks| newest(*marks))
-            .max()
-            .unwrap_or(0);
+        let newest = |kind: &BTreeMap<String, Marks>| {
+            let marks = kind.values().map(|marks| marks.newest());
+            marks.max().unwrap_or(0)
+        };
+        let (url, prefix) = (newest(&purges.urls), newest(&purges.prefixes));
+        let tag = newest(&purges.tags);
         Self {
-            newest: newest(purges.floor).max(urls),
+            newest: purges.floor.newest().max(url).max(prefix).max(tag),
+            newest_url: url,
+            newest_prefix: prefix,
+            newest_tag: tag,
             purges: Arc::clone(purges),
         }
+    }
+
+    /// The greatest indexes of the purges that match, as far as they are newer than the fill.
+    fn matching(&self, identity: Identity<'_>, fill_index: u64) -> Marks {
+        let purges = &self.purges;
+        let mut all = purges.floor;
+        if self.newest_url > fill_index
+            && let Some(marks) = purges.urls.get(identity.url)
+        {
+            all = greater(all, *marks);
+        }
+        if self.newest_prefix > fill_index {
+            let path = identity.url.find('/').map_or("", |at| &identity.url[at..]);
+            for (prefix, marks) in &purges.prefixes {
+                let of = if prefix.starts_with('/') {
+                    path
+                } else {
+                    identity.url
+                };
+                if of.starts_with(&**prefix) {
+                    all = greater(all, *marks);
+                }
+            }
+        }
+        if self.newest_tag > fill_index {
+            match identity.tags {
+                Some(tags) if !tags.every => {
+                    for marks in tags.iter().filter_map(|tag| purges.tags.get(tag)) {
+                        all = greater(all, *marks);
+                    }
+                }
+                _ => {
+                    for marks in purges.tags.values() {
+                        all = greater(all, *marks);
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+fn greater(one: Marks, other: Marks) -> Marks {
+    Marks {
+        hard: one.hard.max(other.hard),
+        soft: one.soft.max(other.soft),
     }
 }
 
@@ -114,51 +187,8 @@ impl PurgeBook {
         }));
     }
 
-    /// Purges one URL (`host/path?query`), all its variants, on this node alone.
-    pub fn purge_url(&self, site: &str, url: &str, index: u64, soft: bool) {
-        self.change(site, |purges| {
-            raise(purges.urls.entry(url.to_owned()).or_default(), index, soft)
-        });
-    }
-
-    /// Purges everything of a site, on this node alone.
-    pub fn purge_site(&self, site: &str, index: u64, soft: bool) {
-        self.change(site, |purges| raise(&mut purges.floor, index, soft));
-    }
-
-    /// May an entry (or a running fill) with this fill index be used?
-    #[must_use]
-    pub fn verdict(&self, identity: Identity<'_>, fill_index: u64) -> PurgeVerdict {
-        let book = self.book.load();
-        if fill_index < book.floor {
-            return PurgeVerdict::Gone;
-        }
-        if book.newest <= fill_index {
-            return PurgeVerdict::Usable;
-        }
-        let Some(site) = book.sites.get(identity.site) else {
-            return PurgeVerdict::Usable;
-        };
-        if site.newest <= fill_index {
-            return PurgeVerdict::Usable;
-        }
-        let all = site.purges.floor;
-        let url = site
-            .purges
-            .urls
-            .get(identity.url)
-            .copied()
-            .unwrap_or_default();
-        if all.hard.max(url.hard) > fill_index {
-            PurgeVerdict::Gone
-        } else if all.soft.max(url.soft) > fill_index {
-            PurgeVerdict::Stale
-        } else {
-            PurgeVerdict::Usable
-        }
-    }
-
-    fn change(&self, site: &str, change: impl Fn(&mut SitePurges)) {
+    /// Purges on this node alone.
+    pub fn purge(&self, site: &str, scope: &PurgeScope, index: u64, soft: bool) {
         let mut purges = self
             .book
             .load()
@@ -166,47 +196,165 @@ impl PurgeBook {
             .get(site)
             .map(|site| SitePurges::clone(&site.purges))
             .unwrap_or_default();
-        change(&mut purges);
+        purges.add(scope, index, soft);
         self.set_site(site, &Arc::new(purges));
     }
-}
 
-fn newest(marks: Marks) -> u64 {
-    marks.hard.max(marks.soft)
-}
+    /// May a running fill with this fill index be joined?
+    #[must_use]
+    pub fn verdict(&self, identity: Identity<'_>, fill_index: u64) -> PurgeVerdict {
+        self.look(identity, fill_index, fill_index).0
+    }
 
-fn raise(marks: &mut Marks, index: u64, soft: bool) {
-    let slot = if soft {
-        &mut marks.soft
-    } else {
-        &mut marks.hard
-    };
-    *slot = (*slot).max(index);
+    /// May an entry with this fill index be used? What was looked up is remembered in `checked`, so that it is looked
+    /// up once for each purge.
+    #[must_use]
+    pub fn verdict_of_entry(
+        &self,
+        identity: Identity<'_>,
+        fill_index: u64,
+        checked: &Checked,
+    ) -> PurgeVerdict {
+        let seen = checked.0.load(Ordering::Relaxed).max(fill_index);
+        let (verdict, newest) = self.look(identity, fill_index, seen);
+        if verdict == PurgeVerdict::Usable && newest > seen {
+            // Another worker may have seen more: then somebody looks once more than needed.
+            checked.0.store(newest, Ordering::Relaxed);
+        }
+        verdict
+    }
+
+    /// The verdict, and the newest purge that it knew of. Nothing up to `seen` matches.
+    fn look(&self, identity: Identity<'_>, fill_index: u64, seen: u64) -> (PurgeVerdict, u64) {
+        let book = self.book.load();
+        if fill_index < book.floor {
+            return (PurgeVerdict::Gone, book.newest);
+        }
+        if book.newest <= seen {
+            return (PurgeVerdict::Usable, book.newest);
+        }
+        let verdict = match book.sites.get(identity.site) {
+            Some(site) if site.newest > seen => {
+                let marks = site.matching(identity, fill_index);
+                if marks.hard > fill_index {
+                    PurgeVerdict::Gone
+                } else if marks.soft > fill_index {
+                    PurgeVerdict::Stale
+                } else {
+                    PurgeVerdict::Usable
+                }
+            }
+            _ => PurgeVerdict::Usable,
+        };
+        (verdict, book.newest)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
+
+    fn of<'a>(url: &'a str, tags: Option<&'a TagSet>) -> Identity<'a> {
+        Identity {
+            site: "shop",
+            url,
+            tags,
+        }
+    }
+
+    fn tags(names: &[&str]) -> TagSet {
+        let names = names.iter().map(|name| (*name).into()).collect();
+        TagSet {
+            fields: Box::new([(HeaderName::from_static("cache-tag"), names)]),
+            every: false,
+        }
+    }
+
+    fn url(text: &str) -> PurgeScope {
+        PurgeScope::Url(text.to_owned())
+    }
+
+    fn tag(name: &str) -> PurgeScope {
+        PurgeScope::Tag(name.to_owned())
+    }
 
     #[test]
     fn an_entry_is_gone_once_a_matching_purge_is_newer() {
         let book = PurgeBook::default();
-        let page = Identity {
-            site: "shop",
-            url: "shop.example/a",
-        };
-        let other = Identity {
-            site: "shop",
-            url: "shop.example/b",
-        };
+        let none = TagSet::default();
+        let page = of("shop.example/a", Some(&none));
+        let other = of("shop.example/b", Some(&none));
         assert_eq!(book.verdict(page, 0), PurgeVerdict::Usable);
-        book.purge_url("shop", "shop.example/a", 5, false);
+        book.purge("shop", &url("shop.example/a"), 5, false);
         assert_eq!(book.verdict(page, 4), PurgeVerdict::Gone);
         assert_eq!(book.verdict(page, 5), PurgeVerdict::Usable);
         assert_eq!(book.verdict(other, 4), PurgeVerdict::Usable);
-        book.purge_site("shop", 7, true);
+        book.purge("shop", &PurgeScope::All, 7, true);
         assert_eq!(book.verdict(other, 6), PurgeVerdict::Stale);
         assert_eq!(book.verdict(page, 4), PurgeVerdict::Gone);
         assert_eq!(book.verdict(page, 7), PurgeVerdict::Usable);
+    }
+
+    #[test]
+    fn prefixes_are_of_the_path_or_of_one_hosts() {
+        let book = PurgeBook::default();
+        let none = TagSet::default();
+        let verdict = |url, index| book.verdict(of(url, Some(&none)), index);
+        book.purge("shop", &PurgeScope::Prefix("/blog/".into()), 5, false);
+        book.purge("shop", &PurgeScope::Prefix("de.example/a".into()), 6, true);
+        assert_eq!(verdict("shop.example/blog/1?x", 4), PurgeVerdict::Gone);
+        assert_eq!(verdict("de.example/blog/", 4), PurgeVerdict::Gone);
+        assert_eq!(verdict("shop.example/blog", 4), PurgeVerdict::Usable);
+        assert_eq!(verdict("shop.example/blog/1", 5), PurgeVerdict::Usable);
+        assert_eq!(verdict("de.example/ab", 5), PurgeVerdict::Stale);
+        assert_eq!(verdict("shop.example/ab", 5), PurgeVerdict::Usable);
+    }
+
+    #[test]
+    fn a_tag_reaches_what_carries_it_and_what_may() {
+        let book = PurgeBook::default();
+        let (both, one) = (tags(&["news", "article-7"]), tags(&["news"]));
+        book.purge("shop", &tag("article-7"), 5, false);
+        book.purge("shop", &tag("news"), 4, true);
+        assert_eq!(book.verdict(of("a", Some(&both)), 4), PurgeVerdict::Gone);
+        assert_eq!(book.verdict(of("a", Some(&one)), 3), PurgeVerdict::Stale);
+        assert_eq!(book.verdict(of("a", Some(&one)), 4), PurgeVerdict::Usable);
+        let every = TagSet {
+            every: true,
+            ..TagSet::default()
+        };
+        assert_eq!(book.verdict(of("a", Some(&every)), 4), PurgeVerdict::Gone);
+        assert_eq!(book.verdict(of("a", Some(&every)), 5), PurgeVerdict::Usable);
+        // A running fill's tags are not known before its head is.
+        assert_eq!(book.verdict(of("a", None), 4), PurgeVerdict::Gone);
+        assert_eq!(book.verdict(of("a", None), 5), PurgeVerdict::Usable);
+        let untagged = TagSet::default();
+        assert_eq!(
+            book.verdict(of("a", Some(&untagged)), 0),
+            PurgeVerdict::Usable
+        );
+    }
+
+    #[test]
+    fn what_was_checked_is_checked_again_for_the_next_purge_only() {
+        let book = PurgeBook::default();
+        let (checked, tagged) = (Checked::default(), tags(&["news"]));
+        let entry = of("shop.example/a", Some(&tagged));
+        let verdict = || book.verdict_of_entry(entry, 1, &checked);
+        let seen = || checked.0.load(Ordering::Relaxed);
+        assert_eq!((verdict(), seen()), (PurgeVerdict::Usable, 0));
+        book.purge("shop", &tag("sports"), 5, false);
+        assert_eq!((verdict(), seen()), (PurgeVerdict::Usable, 5));
+        book.purge("other", &PurgeScope::All, 8, false);
+        assert_eq!((verdict(), seen()), (PurgeVerdict::Usable, 8));
+        // Matches again are found though they are older than what was seen of others.
+        book.purge("shop", &tag("news"), 9, true);
+        assert_eq!((verdict(), seen()), (PurgeVerdict::Stale, 8));
+        assert_eq!(verdict(), PurgeVerdict::Stale);
+        book.purge("shop", &url("shop.example/a"), 10, false);
+        assert_eq!((verdict(), seen()), (PurgeVerdict::Gone, 8));
+        // A copy, as a 304 makes it, has been checked by nobody.
+        assert_eq!(checked.clone().0.load(Ordering::Relaxed), 0);
     }
 }

@@ -78,6 +78,109 @@ fn a_purge_of_a_site_takes_all_of_it_and_nothing_else() {
     });
 }
 
+/// Pages with tags, by path: what `Cache-Tag` says of them.
+const TAGGED: [(&str, &str); 3] = [
+    ("/blog/1", "article-1, news"),
+    ("/blog/2", "article-2, news"),
+    ("/about", "static"),
+];
+
+async fn tagged() -> Stage {
+    let stage = Stage::new().await;
+    for (path, tags) in TAGGED {
+        let reply = Reply::new(path)
+            .cache_control("max-age=600")
+            .field("cache-tag", tags);
+        stage.origin.on(path, reply);
+    }
+    stage
+}
+
+/// Which of these pages each node has. They are all the same.
+async fn held(stage: &Stage) -> Vec<&'static str> {
+    let mut held = Vec::new();
+    for node in stage.lab.nodes() {
+        let mut here = Vec::new();
+        for (path, _) in TAGGED {
+            let got = node.get(&stage.host, path).send().await;
+            assert_eq!((got.status, &got.body[..]), (200, path.as_bytes()));
+            assert_eq!(got.field("cache-tag"), None, "tags are said to caches");
+            if got.is_hit() {
+                here.push(path);
+            }
+        }
+        held.push(here);
+    }
+    assert!(held.iter().all(|here| *here == held[0]), "{held:?}");
+    held.remove(0)
+}
+
+#[test]
+fn a_purge_by_tag_or_prefix_takes_what_it_names_on_every_node() {
+    run(async {
+        let stage = tagged().await;
+        let purge = async |what: &[&str]| {
+            let purge = [&["purge", "--site", &stage.site, "--wait", "applied"], what].concat();
+            let said = stage.lab.node("sin1").run(&purge).await.ok();
+            for node in stage.lab.nodes() {
+                assert!(said.stdout.contains(node.name), "{}", said.told());
+            }
+            said
+        };
+        held(&stage).await;
+        assert_eq!(held(&stage).await, ["/blog/1", "/blog/2", "/about"]);
+        let said = purge(&["--tag", "article-1"]).await;
+        assert!(said.stdout.contains("article-1"), "{}", said.told());
+        assert_eq!(held(&stage).await, ["/blog/2", "/about"]);
+        purge(&["--tag", "news"]).await;
+        assert_eq!(held(&stage).await, ["/about"]);
+        purge(&["--tag", "nobody's"]).await;
+        assert_eq!(held(&stage).await, ["/blog/1", "/blog/2", "/about"]);
+        purge(&["--prefix", "/blog/"]).await;
+        assert_eq!(held(&stage).await, ["/about"]);
+        purge(&["--prefix", &format!("{}/a", stage.host)]).await;
+        assert_eq!(held(&stage).await, ["/blog/1", "/blog/2"]);
+        purge(&["--prefix", "other.example/"]).await;
+        assert_eq!(held(&stage).await, ["/blog/1", "/blog/2", "/about"]);
+        let refused = ["purge", "--site", &stage.site, "--prefix", "/blog/*"];
+        stage.node().run(&refused).await.refused(&["/blog/"]);
+    });
+}
+
+#[test]
+fn a_soft_purge_by_tag_makes_stale_and_outlives_a_restart() {
+    run(async {
+        let lab = Lab::start(Plan::three_regions().apart(Duration::from_millis(5))).await;
+        let origin = Origin::start().await;
+        let text = site_file("shop", "shop.example", &[&origin.url()], "");
+        lab.apply("site", "shop", &text).await;
+        let reply = Reply::new("page")
+            .cache_control("max-age=600")
+            .field("etag", "\"a\"")
+            .field("surrogate-key", "one two");
+        origin.on("/page", reply);
+        let node = lab.follower().await;
+        node.get("shop.example", "/page").send().await;
+        // Ended in good order, so that it is on disk, with its tags.
+        node.terminate().await;
+        node.start().await;
+        lab.settled().await;
+        assert!(node.get("shop.example", "/page").send().await.is_hit());
+        let purge = ["purge", "--site", "shop", "--tag", "two", "--soft"];
+        node.run(&purge).await.ok();
+        node.get("shop.example", "/page").send().await;
+        let seen = origin.seen("/page");
+        assert_eq!(seen.last().unwrap().field("if-none-match").unwrap(), "\"a\"");
+        node.terminate().await;
+        node.start().await;
+        lab.settled().await;
+        node.run(&["purge", "--site", "shop", "--tag", "two"])
+            .await
+            .ok();
+        assert!(!node.get("shop.example", "/page").send().await.is_hit());
+    });
+}
+
 #[test]
 fn a_soft_purge_makes_stale_and_the_origin_is_asked() {
     run(async {

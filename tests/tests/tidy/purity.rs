@@ -45,6 +45,7 @@ const PURE: [&str; 41] = [
     "node/src/proxy/range.rs",
     "node/src/proxy/reuse.rs",
     "node/src/proxy/storable.rs",
+    "node/src/proxy/tags.rs",
     "node/src/proxy/targeted.rs",
     "node/src/proxy/vary.rs",
     "node/src/upstream/health.rs",

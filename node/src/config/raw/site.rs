@@ -92,6 +92,14 @@ pub(in crate::config) struct SiteCache {
     pub(in crate::config) development_until: Option<toml::value::Datetime>,
     pub(in crate::config) key: CacheKey,
     pub(in crate::config) body_max: Option<Size>,
+    pub(in crate::config) tags: CacheTags,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct CacheTags {
+    pub(in crate::config) fields: Option<OneOrMore>,
+    pub(in crate::config) send: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

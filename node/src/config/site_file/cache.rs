@@ -60,6 +60,7 @@ pub(super) fn cache(
         body_max_bytes: raw
             .body_max
             .map_or(CacheSettings::default().body_max_bytes, |size| size.0),
+        tags: super::tags::tags(raw.tags, source)?,
     };
     Ok((settings, base))
 }

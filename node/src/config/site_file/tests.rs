@@ -44,6 +44,7 @@ stale_if_error = "1d"
 stale_while_revalidate = "30s"
 set_cookie = "strip"
 body_max = "1 GiB"
+tags = {{ fields = ["X-Groups", "xkey"], send = true }}
 key = {{ query_drop = ["utm_*"] }}
 [[rule]]
 match = {{ path = "/assets/*" }}
@@ -82,6 +83,10 @@ pins = {{}}
     assert!(far.point.is_some());
     assert_eq!(site.cache.set_cookie, SetCookie::Strip);
     assert_eq!(site.cache.body_max_bytes, 1 << 30);
+    let tags = &site.cache.tags;
+    let fields = tags.fields.iter();
+    let fields = fields.map(|field| (field.name.as_str(), field.by_commas));
+    assert!(fields.eq([("x-groups", true), ("xkey", false)]) && tags.send);
     let policy = |path: &str| {
         let ruling = site.rules.at_request(&Method::GET, path, &HeaderMap::new());
         site.rules.policy(&ruling).clone()
@@ -171,6 +176,14 @@ fn what_is_wrong_is_said_with_its_line() {
         (
             format!("{SMALL}[cache]\nconsistency = \"strict\"\n"),
             "s.toml:6: `consistency = \"strict\"` is not supported yet; write \"available\"",
+        ),
+        (
+            format!("{SMALL}[cache]\ntags = {{ fields = [\"xkey\", \"X Tags\"] }}\n"),
+            "s.toml:6: \"X Tags\" cannot carry tags; write a response field like \"Cache-Tag\"",
+        ),
+        (
+            format!("{SMALL}[cache]\ntags = {{ fields = [\"xkey\", \"XKey\"] }}\n"),
+            "s.toml:6: the field XKey is listed twice",
         ),
         (
             format!("{SMALL}[cache]\nset_cookie = \"stripp\"\n"),

@@ -9,6 +9,7 @@ mod passing;
 mod rules;
 mod stale;
 mod standards;
+mod tags;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use nearside_cache_store::{Options, Store};
+use nearside_cluster::PurgeScope;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -240,11 +242,15 @@ impl Bed {
         self.send(get(target, fields)).await
     }
 
-    /// What the cluster does when it applies a purge.
+    /// What the cluster does when it applies a purge of a URL.
     fn purge(&self, target: &str, soft: bool) {
+        self.purge_scope(&PurgeScope::Url(format!("shop.example{target}")), soft);
+    }
+
+    /// What the cluster does when it applies a purge.
+    fn purge_scope(&self, scope: &PurgeScope, soft: bool) {
         let index = self.purges.applied() + 1;
-        self.purges
-            .purge_url("shop", &format!("shop.example{target}"), index, soft);
+        self.purges.purge("shop", scope, index, soft);
         self.purges.advance(index);
     }
 }
