@@ -108,9 +108,9 @@ impl Proxy {
     /// The entry with what purges say of it, unless a purge or an invalidation has taken it away.
     pub(super) fn usable(&self, ask: &Ask, entry: Stored) -> Option<(Stored, PurgeVerdict)> {
         let meta = entry.meta();
-        let verdict =
-            self.purges
-                .verdict_of_entry(meta.identity(), meta.fill_index, &meta.checked);
+        let verdict = self
+            .purges
+            .verdict_of_entry(meta.identity(), meta.fill_index, &meta.checked);
         let usable = verdict != PurgeVerdict::Gone && self.is_valid(ask, meta.request_time);
         usable.then_some((entry, verdict))
     }

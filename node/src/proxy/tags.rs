@@ -117,7 +117,10 @@ mod tests {
         for (fields, tags) in [
             (vec![], vec![]),
             (vec![("cache-tag", "a, b c,,a")], vec!["a", "b c"]),
-            (vec![("surrogate-key", " a  b,c\td ")], vec!["a", "b,c", "d"]),
+            (
+                vec![("surrogate-key", " a  b,c\td ")],
+                vec!["a", "b,c", "d"],
+            ),
             (vec![("xkey", "a"), ("xkey", "b a")], vec!["a", "b"]),
             (
                 vec![("xkey", "a"), ("cache-tag", "A"), ("cache-tag", "é")],
@@ -163,9 +166,8 @@ mod tests {
 
     #[test]
     fn a_304_updates_the_fields_that_it_has() {
-        let set = |fields: &[(&'static str, &str)]| {
-            take(&mut headers(fields), &TagSettings::default())
-        };
+        let set =
+            |fields: &[(&'static str, &str)]| take(&mut headers(fields), &TagSettings::default());
         let old = set(&[("cache-tag", "a, b"), ("xkey", "c")]);
         assert_eq!(updated(&old, &set(&[])), old);
         let now = updated(&old, &set(&[("cache-tag", "d")]));

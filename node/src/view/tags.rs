@@ -26,9 +26,8 @@ impl TagSet {
     pub fn weigh(&self) -> usize {
         /// A pointer and a length, and what the allocator adds.
         const TAG_BYTES: usize = 32;
-        let of_tags = |tags: &[Box<str>]| -> usize {
-            tags.iter().map(|tag| tag.len() + TAG_BYTES).sum()
-        };
+        let of_tags =
+            |tags: &[Box<str>]| -> usize { tags.iter().map(|tag| tag.len() + TAG_BYTES).sum() };
         self.fields
             .iter()
             .map(|(name, tags)| name.as_str().len() + 2 * TAG_BYTES + of_tags(tags))

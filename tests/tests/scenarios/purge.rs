@@ -170,7 +170,10 @@ fn a_soft_purge_by_tag_makes_stale_and_outlives_a_restart() {
         node.run(&purge).await.ok();
         node.get("shop.example", "/page").send().await;
         let seen = origin.seen("/page");
-        assert_eq!(seen.last().unwrap().field("if-none-match").unwrap(), "\"a\"");
+        assert_eq!(
+            seen.last().unwrap().field("if-none-match").unwrap(),
+            "\"a\""
+        );
         node.terminate().await;
         node.start().await;
         lab.settled().await;
