@@ -49,6 +49,11 @@ pub(super) struct Ask {
 }
 
 impl Ask {
+    /// That of the target URI.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.client.tls { "https" } else { "http" }
+    }
+
     /// What purges match the request by; its tags are the answer's.
     pub(super) fn identity(&self) -> Identity<'_> {
         Identity {

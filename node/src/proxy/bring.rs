@@ -178,6 +178,7 @@ impl Proxy {
                     self.marks
                         .set_solo(errand.place.key.whole(), Instant::now());
                 }
+                self.forget_gone(&job, response.status(), refusal);
                 self.unshared(&errand, response, refusal, origin)
             }
             Fetched::NotModified { now, origin } => {

@@ -58,6 +58,8 @@ pub(super) struct CacheControl {
     pub max_stale: Option<u64>,
     /// §5.2.1.7.
     pub only_if_cached: bool,
+    /// RFC 8246.
+    pub immutable: bool,
     /// They come from a field for CDNs, which makes `Cache-Control` and `Expires` moot (RFC 9213 §2.2).
     pub targeted: bool,
 }
@@ -137,6 +139,18 @@ impl CacheControl {
         for (name, argument) in Directives(line) {
             self.take(name, argument);
         }
+        if ends_in_quotes(line) {
+            // Where the missing quote belongs nobody knows; what would forbid something without it does.
+            for element in line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                let forbids = [&b"no-store"[..], b"no-cache", b"private"];
+                if forbids
+                    .iter()
+                    .any(|name| element.eq_ignore_ascii_case(name))
+                {
+                    self.take(element, None);
+                }
+            }
+        }
     }
 
     /// Adds one directive.
@@ -174,6 +188,8 @@ impl CacheControl {
             least(&mut self.max_stale, accepted);
         } else if is("only-if-cached") {
             self.only_if_cached = true;
+        } else if is("immutable") {
+            self.immutable = true;
         }
     }
 }
@@ -204,10 +220,10 @@ impl<'a> Iterator for Directives<'a> {
                 None => (element, None),
                 Some(at) => {
                     // White space around "=" is not in the grammar: the name is still recognised, and an argument
-                    // that starts with a space is no number.
+                    // that starts with a space is no number. Neither is one with a quote that never ends.
                     let value = &element[at + 1..];
                     let value = match value {
-                        [b'"', inner @ ..] => inner.strip_suffix(b"\"").unwrap_or(inner),
+                        [b'"', inner @ .., b'"'] => inner,
                         bare => bare,
                     };
                     (element[..at].trim_ascii(), Some(Argument(value)))
@@ -217,19 +233,42 @@ impl<'a> Iterator for Directives<'a> {
     }
 }
 
-/// Where the first element of a comma-separated list ends.
-fn element_end(line: &[u8]) -> usize {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in line.iter().enumerate() {
+/// Where the first element of a comma-separated list ends. A comma inside quotes ends nothing.
+#[must_use]
+pub(super) fn element_end(line: &[u8]) -> usize {
+    first_comma(line).unwrap_or(line.len())
+}
+
+fn first_comma(line: &[u8]) -> Option<usize> {
+    let mut quotes = Quotes::default();
+    line.iter()
+        .position(|byte| !quotes.hold(*byte) && *byte == b',')
+}
+
+/// Is there a quote that never ends?
+fn ends_in_quotes(line: &[u8]) -> bool {
+    let mut quotes = Quotes::default();
+    line.contains(&b'"') && line.iter().fold(false, |_, byte| quotes.hold(*byte))
+}
+
+/// Follows quoted strings through a line (RFC 9110 §5.6.4).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Quotes {
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    /// Takes the next byte. True where it is inside a quoted string, or begins one.
+    pub(super) fn hold(&mut self, byte: u8) -> bool {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b',' if !quoted => return at,
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.quoted => self.escaped = true,
+            b'"' => self.quoted = !self.quoted,
             _ => {}
         }
+        self.quoted
     }
-    line.len()
 }
 
 /// Delta-seconds: saturating, and zero for what is no non-negative integer, so that broken freshness means stale
@@ -305,6 +344,9 @@ mod tests {
             ("max-age=60", Some(60)),
             ("MaX-aGe=60", Some(60)),
             ("max-age=\"60\"", Some(60)),
+            ("max-age=\"60", Some(0)),
+            ("max-age=60\"", Some(0)),
+            ("max-age=\"", Some(0)),
             ("max-age=0060", Some(60)),
             ("max-age=2147483648", Some(AGE_MAX_S)),
             ("max-age=99999999999999999999999999", Some(AGE_MAX_S)),
@@ -325,6 +367,16 @@ mod tests {
         ] {
             assert_eq!(parse(&[line]).max_age, max_age, "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_quote_that_never_ends_takes_in_still_forbids() {
+        let directives = parse(&["max-age=9, foo=\"bar, No-Store, no-cache"]);
+        assert!(directives.no_store && directives.no_cache == Scope::Whole);
+        assert_eq!(directives.max_age, Some(9));
+        let directives = parse(&["max-age=9, foo=\"bar, no-store\", private=\"a, b\""]);
+        assert!(!directives.no_store);
+        assert_eq!(directives.private, fields(&["a", "b"]));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! How a request ends that went to the origin: with the origin's own answer, with what is stored, or with ours.
 
-use http::{HeaderMap, Response};
+use std::sync::Arc;
+
+use http::{HeaderMap, Response, StatusCode};
 
 use super::admit::{Ask, Turned};
 use super::answer::{Answered, Errand, circumstances};
@@ -43,7 +45,7 @@ impl Proxy {
         let ruling = ask.ruling_for(meta.status, &meta.head);
         let policy = ask.site.rules.policy(&ruling);
         let passage = Passage {
-            fwd_status: Some(http::StatusCode::NOT_MODIFIED),
+            fwd_status: Some(StatusCode::NOT_MODIFIED),
             ttl_s: Some(meta.freshness.ttl_s(meta.status, policy, ask.now)),
             origin: Some(origin),
             ..errand.passage(Outcome::Revalidated)
@@ -77,7 +79,16 @@ impl Proxy {
             Some(answered) => answered,
             None => {
                 let passage = errand.passage(Outcome::Own(Own::NoOrigin));
-                self.no_origin(errand.ask, errand.request_id, passage, unanswered)
+                // What is stored must not be sent unless it is validated, and cannot be (RFC 9111 §5.2.2.2).
+                let in_vain = errand.stored.is_some() && unanswered.status.is_server_error();
+                let unanswered = Unanswered {
+                    status: match in_vain {
+                        true => StatusCode::GATEWAY_TIMEOUT,
+                        false => unanswered.status,
+                    },
+                    reason: Arc::clone(&unanswered.reason),
+                };
+                self.no_origin(errand.ask, errand.request_id, passage, &unanswered)
             }
         }
     }
@@ -85,7 +96,7 @@ impl Proxy {
     async fn stale_if_error(
         &self,
         errand: &Errand<'_>,
-        fwd_status: Option<http::StatusCode>,
+        fwd_status: Option<StatusCode>,
     ) -> Option<Answered> {
         let (entry, purge) = errand.stored.as_ref()?;
         let (ask, meta) = (errand.ask, entry.meta());

@@ -155,6 +155,7 @@ impl Proxy {
                 if !matches!(refusal, Refusal::RequestNoStore | Refusal::Authorization) {
                     self.marks.set_solo(place.key.whole(), Instant::now());
                 }
+                self.forget_gone(&job, response.status(), refusal);
                 writer.decline();
                 Led::Unshared {
                     response,
@@ -283,6 +284,18 @@ impl Proxy {
             self.store.remove(stored.key());
         }
         entry
+    }
+
+    /// What the origin says is not there any more is not sent stale later, when the origin is not there to say so.
+    pub(super) fn forget_gone(&self, job: &Job, status: StatusCode, refusal: Refusal) {
+        let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        let for_all = !matches!(refusal, Refusal::RequestNoStore | Refusal::Authorization);
+        if let Some(stored) = &job.stored
+            && is_gone
+            && for_all
+        {
+            self.store.remove(stored.key());
+        }
     }
 
     /// Remembers whether readers of this key should wait for each other.

@@ -45,28 +45,46 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Fields by which frameworks let a client restate where it came from or what it asked for. They are in no key, so
 /// they do not reach the origin from a client.
-const RESTATED: [&str; 20] = [
-    "x-forwarded-server",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-scheme",
-    "x-forwarded-ssl",
-    "x-forwarded-path",
-    "x-forwarded-uri",
-    "x-forwarded",
-    "x-host",
-    "x-http-host-override",
-    "x-original-host",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-url-scheme",
-    "front-end-https",
-    "x-real-ip",
-    "x-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-];
+fn restates(name: &str) -> bool {
+    matches!(
+        name,
+        "x-forwarded-server"
+            | "x-forwarded-port"
+            | "x-forwarded-prefix"
+            | "x-forwarded-scheme"
+            | "x-forwarded-ssl"
+            | "x-forwarded-path"
+            | "x-forwarded-uri"
+            | "x-forwarded-protocol"
+            | "x-forwarded"
+            | "x-host"
+            | "x-http-host-override"
+            | "x-original-host"
+            | "x-original-url"
+            | "x-original-uri"
+            | "x-rewrite-url"
+            | "x-rewrite-uri"
+            | "x-override-url"
+            | "x-request-uri"
+            | "x-http-destinationurl"
+            | "x-proxy-url"
+            | "x-script-name"
+            | "x-backend-host"
+            | "x-envoy-original-path"
+            | "base-url"
+            | "x-url-scheme"
+            | "x-scheme"
+            | "x-proto"
+            | "front-end-https"
+            | "x-real-ip"
+            | "x-client-ip"
+            | "true-client-ip"
+            | "cf-connecting-ip"
+            | "fastly-client-ip"
+            // CGI makes HTTP_PROXY of it, by which programs choose a proxy of their own.
+            | "proxy"
+    )
+}
 
 /// Fields by which a client of a cacheable method could make the origin run another one.
 const METHOD_OVERRIDES: [&str; 3] = [
@@ -94,7 +112,7 @@ fn written(name: &HeaderName) -> Written {
     }
     let by_key = [HOST, X_FORWARDED_HOST, X_FORWARDED_PROTO, EXPECT].contains(name)
         || HOP_BY_HOP.contains(name)
-        || RESTATED.contains(&name.as_str())
+        || restates(name.as_str())
         || METHOD_OVERRIDES.contains(&name.as_str());
     if by_key {
         Written::ByKey
@@ -195,10 +213,14 @@ pub(super) struct Hop<'a> {
 pub(super) fn towards_origin(headers: &mut HeaderMap, method: &Method, hop: Hop<'_>) {
     remove_hop_by_hop(headers);
     headers.remove(EXPECT);
-    for name in RESTATED {
-        if !hop.keyed.iter().any(|keyed| keyed == name) {
-            headers.remove(name);
-        }
+    let is_keyed = |name: &&HeaderName| hop.keyed.contains(*name);
+    let restated: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| restates(name.as_str()) && !is_keyed(name))
+        .cloned()
+        .collect();
+    for name in restated {
+        headers.remove(name);
     }
     if method == Method::GET || method == Method::HEAD {
         for name in METHOD_OVERRIDES {
@@ -295,10 +317,14 @@ pub(super) fn loops(headers: &HeaderMap, cdn_id: &str) -> bool {
 
 /// Fields of an answer that go on to the client at once, stored or not.
 ///
-/// `Alt-Svc` speaks of the origin's own ports, which the client should not know; `Surrogate-Control` is for us alone.
+/// An `Alt-Svc` that offers another way leads to the origin's ports, past us: the client should not know them. One that
+/// offers none (`clear`) is passed on as any other field. `Surrogate-Control` is for us alone.
 pub(super) fn towards_client(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
-    headers.remove(ALT_SVC);
+    let offers = |line: &HeaderValue| line.as_bytes().contains(&b'=');
+    if headers.get_all(ALT_SVC).iter().any(offers) {
+        headers.remove(ALT_SVC);
+    }
     headers.remove(SURROGATE_CONTROL);
 }
 

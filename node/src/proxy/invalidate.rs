@@ -96,25 +96,40 @@ fn is_safe(method: &Method) -> bool {
 fn same_origin(ask: &Ask, answer: &HeaderMap, name: HeaderName) -> Option<Target> {
     let text = answer.get(name)?.to_str().ok()?;
     let text = text.split('#').next().unwrap_or_default();
-    let uri: Uri = if text.starts_with('/') && !text.starts_with("//") {
-        text.parse().ok()?
-    } else if text.contains("://") {
-        let uri: Uri = text.parse().ok()?;
-        let tls = uri.scheme_str() == Some("https");
-        let authority = Authority::parse(uri.authority()?.as_str(), tls).ok()?;
-        if tls != ask.client.tls || authority != ask.authority {
-            return None;
+    let tail = match split_reference(text) {
+        (Some(scheme), _) if !scheme.eq_ignore_ascii_case(ask.scheme()) => return None,
+        (_, Some((authority, tail))) => {
+            let authority = Authority::parse(authority, ask.client.tls).ok()?;
+            let root = if tail.starts_with('/') { "" } else { "/" };
+            (authority == ask.authority).then(|| format!("{root}{tail}"))?
         }
-        uri
-    } else {
-        relative(ask.target.path(), text)?.parse().ok()?
+        (Some(_), None) => return None,
+        (None, None) if text.starts_with('/') => text.to_owned(),
+        (None, None) => relative(ask.target.path(), text)?,
     };
+    let uri: Uri = tail.parse().ok()?;
     Target::normalise(&uri, &ask.site.rules).ok()
+}
+
+/// Scheme, and authority with what stands behind it, of a URI reference, where it has them (RFC 3986 §4.1).
+fn split_reference(text: &str) -> (Option<&str>, Option<(&str, &str)>) {
+    let is_scheme = |scheme: &str| {
+        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.chars().all(letters)
+    };
+    let (scheme, rest) = match text.split_once(':') {
+        Some((scheme, rest)) if is_scheme(scheme) => (Some(scheme), rest),
+        _ => (None, text),
+    };
+    let authority = rest
+        .strip_prefix("//")
+        .map(|rest| rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())));
+    (scheme, authority)
 }
 
 /// A relative-path reference against the request's path (RFC 3986 §5.2.3); dot segments go when it is normalised.
 fn relative(base: &str, reference: &str) -> Option<String> {
-    if reference.is_empty() || reference.starts_with("//") {
+    if reference.is_empty() {
         return None;
     }
     if reference.starts_with('?') {
@@ -134,7 +149,21 @@ mod tests {
         assert_eq!(relative("/a/b", "../c").as_deref(), Some("/a/../c"));
         assert_eq!(relative("/a/b", "?x").as_deref(), Some("/a/b?x"));
         assert_eq!(relative("/a", ""), None);
-        assert_eq!(relative("/a", "//other/x"), None);
+    }
+
+    #[test]
+    fn references_are_split_as_they_are_written() {
+        for (text, scheme, authority) in [
+            ("http://a/b?c", Some("http"), Some(("a", "/b?c"))),
+            ("https://a?c", Some("https"), Some(("a", "?c"))),
+            ("//a", None, Some(("a", ""))),
+            ("urn:b", Some("urn"), None),
+            ("/b?c=d://e", None, None),
+            ("b?c=d://e", None, None),
+            ("1b:c", None, None),
+        ] {
+            assert_eq!(split_reference(text), (scheme, authority), "{text}");
+        }
     }
 
     #[test]

@@ -140,8 +140,7 @@ impl Target {
         let path_is_normal =
             path.starts_with('/') && is_normal(path.as_bytes()) && !has_dot_segment(path);
         let query_untouched = query.is_none_or(|query| {
-            !query.is_empty()
-                && is_normal(query.as_bytes())
+            is_normal(query.as_bytes())
                 && path_is_normal
                 && rules.of_query(path).changes_nothing()
         });
@@ -166,11 +165,13 @@ impl Target {
         };
         let of_query = rules.of_query(&text);
         let mut kept: Vec<String> = Vec::new();
-        for parameter in query.unwrap_or_default().split('&') {
+        for parameter in query.into_iter().flat_map(|query| query.split('&')) {
             let mut normal = String::with_capacity(parameter.len());
             normalise_escapes(parameter.as_bytes(), &mut normal);
-            let first_of_nothing = kept.is_empty() && normal.is_empty();
-            if !first_of_nothing && of_query.keeps(name_of(&normal)) {
+            // What a dropped parameter leaves behind is nothing; an empty query of the client's is one (RFC 3986 §6.2.3).
+            let left_empty =
+                kept.is_empty() && normal.is_empty() && !of_query.changes_nothing();
+            if !left_empty && of_query.keeps(name_of(&normal)) {
                 kept.push(normal);
             }
         }
@@ -448,7 +449,8 @@ mod tests {
             ("/a|b", "/a%7Cb"),
             ("/a\\b", "/a%5Cb"),
             ("/100%", "/100%25"),
-            ("/a?", "/a"),
+            ("/a?", "/a?"),
+            ("/%61?&b", "/a?&b"),
             ("/a?b&&c", "/a?b&&c"),
             ("/a?x=%7e%3d", "/a?x=~%3D"),
             ("/a?q=../x", "/a?q=../x"),

@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use nearside_cache_store::{DecodeError, Meta};
 use serde::{Deserialize, Serialize};
 
+use super::cache_control::CacheControl;
 use super::encode::Form;
 use super::freshness::{from_unix_ms, unix_ms};
 use super::reuse::Freshness;
@@ -203,7 +204,6 @@ impl Meta for HttpMeta {
             .collect::<Result<_, DecodeError>>()?;
         Ok(Self {
             status: StatusCode::from_u16(wire.status).map_err(bad("status"))?,
-            head,
             request_time: from_unix_ms(wire.request_time_ms),
             freshness: Freshness {
                 response_time: from_unix_ms(wire.response_time_ms),
@@ -212,9 +212,11 @@ impl Meta for HttpMeta {
                 no_cache: wire.no_cache,
                 must_revalidate: wire.must_revalidate,
                 s_maxage: wire.s_maxage,
+                immutable: CacheControl::of_response(&head).immutable,
                 stale_while_revalidate_s: wire.stale_while_revalidate_s,
                 stale_if_error_s: wire.stale_if_error_s,
             },
+            head,
             fill_index: wire.fill_index,
             site: wire.site,
             url: wire.url,
@@ -267,6 +269,7 @@ mod tests {
                 no_cache: false,
                 must_revalidate: true,
                 s_maxage: false,
+                immutable: false,
                 stale_while_revalidate_s: Some(10),
                 stale_if_error_s: None,
             },

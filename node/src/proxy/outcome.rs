@@ -31,6 +31,8 @@ pub enum Refusal {
     VaryAnything,
     /// The status says that the answer cannot be stored.
     Status,
+    /// The answer is an error about a request that was out of the ordinary.
+    OddRequest,
     /// The answer gives neither a lifetime nor a validator.
     NoFreshness,
     /// The answer is stale from the start, and has no validator.
@@ -59,6 +61,7 @@ impl Refusal {
             Self::SetCookie => "set-cookie",
             Self::VaryAnything => "vary",
             Self::Status => "status",
+            Self::OddRequest => "odd-request",
             Self::NoFreshness => "no-freshness",
             Self::Expired => "expired",
             Self::TooLarge => "too-large",

@@ -29,6 +29,8 @@ pub struct Freshness {
     /// `s-maxage` implies `proxy-revalidate` (RFC 9111 §5.2.2.10), but a window of RFC 5861 beside it is a word of
     /// its own: it forbids the site's default windows only.
     pub s_maxage: bool,
+    /// `immutable`: while it is fresh, reloads do not ask about it (RFC 8246).
+    pub immutable: bool,
     /// RFC 5861 §3, when the response says so.
     pub stale_while_revalidate_s: Option<u64>,
     /// RFC 5861 §4, when the response says so.
@@ -133,10 +135,8 @@ impl Freshness {
             };
         }
         if fresh {
-            let young = at
-                .request
-                .max_age
-                .is_none_or(|max| self.age_s(at.now) <= max);
+            // A reload says max-age=0; what is immutable need not be asked about for that (RFC 8246 §2).
+            let young = self.immutable || !self.is_too_old(at);
             let lasting = at.request.min_fresh.is_none_or(|min| ttl_s >= signed(min));
             if young && lasting {
                 return Reuse::Fresh { ttl_s };
@@ -151,12 +151,7 @@ impl Freshness {
                 because: Because::Stale,
             };
         }
-        let wants_fresher = at.request.min_fresh.is_some()
-            || at
-                .request
-                .max_age
-                .is_some_and(|max| self.age_s(at.now) > max);
-        if wants_fresher {
+        if at.request.min_fresh.is_some() || self.is_too_old(at) {
             return Reuse::Revalidate {
                 because: Because::Request,
             };
@@ -192,6 +187,13 @@ impl Freshness {
         };
         // Not stale at all: fresh, but the request had wanted better.
         window > 0 && staleness_s <= window || ttl_s > 0 && at.purge == PurgeVerdict::Usable
+    }
+
+    /// Is it older than the request wants? `max-age=0` asks the origin, even about what has come within this second.
+    fn is_too_old(&self, at: Circumstances<'_>) -> bool {
+        at.request
+            .max_age
+            .is_some_and(|max| max == 0 || self.age_s(at.now) > max)
     }
 
     fn window_s(&self, own: Option<u64>, site_default: Option<Duration>) -> u64 {

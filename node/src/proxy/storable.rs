@@ -60,9 +60,12 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
         return Err(Refusal::Method);
     }
     let partial = status == StatusCode::PARTIAL_CONTENT;
-    if status.is_informational() || status == StatusCode::NOT_MODIFIED || partial && !exchange.part
-    {
+    let never = status.is_informational() || status == StatusCode::NOT_MODIFIED;
+    if never || forbids_storing(status) || partial && !exchange.part {
         return Err(Refusal::Status);
+    }
+    if speaks_of_the_request(status) && is_odd(exchange.request) {
+        return Err(Refusal::OddRequest);
     }
     if directives.must_understand && !understood(status) {
         return Err(Refusal::Status);
@@ -126,6 +129,36 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
     })
 }
 
+/// Statuses that no cache may store, whatever stands beside them (RFC 6585 §3 to §6).
+fn forbids_storing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 428 | 429 | 431 | 511)
+}
+
+/// Statuses that say what is wrong with the request's fields or connection, rather than with what its URL names.
+fn speaks_of_the_request(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        400 | 406 | 408 | 411 | 413 | 415..=417 | 421 | 425 | 426
+    )
+}
+
+/// More bytes of fields than this is what makes some origins refuse a request that we let pass.
+const PLAIN_BYTES: usize = 4096;
+
+/// Has a request more in its fields than a plain one? Then an error about it may be for its client alone, and stored,
+/// with a lifetime that the origin gives to all its answers, it would be everyone's.
+fn is_odd(request: &HeaderMap) -> bool {
+    let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+    let bytes: usize = request
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    bytes > PLAIN_BYTES
+        || !request
+            .values()
+            .all(|value| value.as_bytes().iter().all(is_text))
+}
+
 /// Statuses whose meaning for caching this cache implements (RFC 9110 §15).
 fn understood(status: StatusCode) -> bool {
     matches!(
@@ -156,7 +189,7 @@ mod tests {
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
     }
@@ -257,6 +290,9 @@ mod tests {
         for status in [200, 201, 302, 404, 418, 499, 500, 503, 599] {
             Case { status, ..case() }.check(&[(CC, "max-age=1")], Ok(&[]));
         }
+        for status in [428, 429, 431, 511] {
+            Case { status, ..case() }.check(&[(CC, "max-age=1")], Err(Refusal::Status));
+        }
         let not_modified = Case {
             status: 304,
             ..case()
@@ -290,6 +326,32 @@ mod tests {
             ..case()
         }
         .check(&[(CC, "max-age=1, must-understand, no-store")], Ok(&[]));
+    }
+
+    #[test]
+    fn an_error_about_an_odd_request_is_for_its_client() {
+        let long: &'static str = "a".repeat(PLAIN_BYTES).leak();
+        let plain: &'static str = "a".repeat(PLAIN_BYTES / 2).leak();
+        for (value, status, is_stored) in [
+            (long, 400, false),
+            ("\u{e4}", 400, false),
+            ("a\tb ~", 400, true),
+            (plain, 413, true),
+            (long, 414, true),
+            (long, 404, true),
+            (long, 200, true),
+        ] {
+            let case = Case {
+                status,
+                request: headers(&[("x-a", value)]),
+                ..case()
+            };
+            let expected: Result<&[&str], _> = match is_stored {
+                true => Ok(&[]),
+                false => Err(Refusal::OddRequest),
+            };
+            case.check(&[(CC, "max-age=1")], expected);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use super::cache_control::{Argument, CacheControl};
+use super::cache_control::{Argument, CacheControl, element_end};
 
 /// The target list, most specific first.
 const TARGETS: [HeaderName; 2] = [
@@ -48,8 +48,9 @@ fn structured(headers: &HeaderMap, name: &HeaderName) -> Option<CacheControl> {
     };
     for (name, member) in &dictionary {
         let name = name.as_str().as_bytes();
-        // Parameters have no meaning here (§2.1).
+        // Parameters have no meaning here (§2.1). No directive has a list for its value.
         let ListEntry::Item(item) = member else {
+            directives.take(name, Some(Argument(b"")));
             continue;
         };
         match &item.bare_item {
@@ -94,8 +95,11 @@ fn surrogate(headers: &HeaderMap) -> Option<CacheControl> {
     };
     let mut speaks = false;
     for line in headers.get_all(SURROGATE_CONTROL) {
-        for element in line.as_bytes().split(|byte| *byte == b',') {
-            let element = element.trim_ascii();
+        let mut rest = line.as_bytes();
+        while !rest.is_empty() {
+            let end = element_end(rest);
+            let element = rest[..end].trim_ascii();
+            rest = rest.get(end + 1..).unwrap_or_default();
             if element.contains(&b';') {
                 continue;
             }
@@ -173,6 +177,7 @@ mod tests {
             ("max-age=60;foo=bar, unknown=(a b)", Some(60)),
             ("max-age=1, max-age=60", Some(60)),
             ("max-age=\"60\"", Some(0)),
+            ("max-age=(60)", Some(0)),
             ("max-age=-60", Some(0)),
             ("max-age=60.5", Some(0)),
             ("max-age", Some(0)),
@@ -208,6 +213,9 @@ mod tests {
         assert_eq!(directives.max_age, Some(60));
         assert_eq!(directives.stale_while_revalidate, Some(600));
         assert!(read(&[("surrogate-control", "no-store")]).no_store);
+        let quoted = "content=\"a, no-store, b\", max-age=5";
+        let directives = read(&[("surrogate-control", quoted)]);
+        assert!(!directives.no_store && directives.max_age == Some(5));
         let ours = [
             ("surrogate-control", "max-age=60;other"),
             ("cache-control", "max-age=7"),

@@ -9,6 +9,8 @@ use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderName, VARY};
 use serde::{Deserialize, Serialize};
 
+use super::cache_control::{Quotes, element_end};
+
 /// Sets of fields that one URL may have at a time.
 const SETS_MAX: usize = 4;
 /// Variants that one URL may have at a time, all sets together.
@@ -59,9 +61,9 @@ impl Vary {
 
 /// The value a request has for a field, in the form in which two values that mean the same are equal.
 ///
-/// Lines are joined and white space around commas goes, for every field (§4.1). For the `Accept` family, whose
-/// members are case-insensitive and whose order carries no meaning (RFC 9110 §12.5), members are also lower-cased
-/// and sorted. A missing field is not an empty one.
+/// Lines are joined and white space around commas goes, for every field (§4.1), but inside quotes. For the `Accept`
+/// family, whose members' names are case-insensitive and whose order carries no meaning (RFC 9110 §12.5), members are
+/// also sorted, and lower-cased up to their parameters. A missing field is not an empty one.
 #[must_use]
 pub(super) fn selected(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut lines = request.get_all(name).iter().peekable();
@@ -69,18 +71,21 @@ pub(super) fn selected(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>
     let unordered = [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name);
     let mut members: Vec<Vec<u8>> = Vec::new();
     for line in lines {
-        for member in line
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .map(<[u8]>::trim_ascii)
-        {
+        let mut rest = Some(line.as_bytes());
+        while let Some(list) = rest {
+            let end = element_end(list);
+            rest = list.get(end + 1..);
+            let member = list[..end].trim_ascii();
             if unordered && member.is_empty() {
                 continue;
             }
             let mut member = member.to_vec();
             if unordered {
-                member.make_ascii_lowercase();
-                member.retain(|byte| !matches!(byte, b' ' | b'\t'));
+                let name = member.iter().position(|byte| *byte == b';');
+                let name = name.unwrap_or(member.len());
+                member[..name].make_ascii_lowercase();
+                let mut quotes = Quotes::default();
+                member.retain(|byte| quotes.hold(*byte) || !matches!(byte, b' ' | b'\t'));
             }
             members.push(member);
         }
@@ -284,6 +289,12 @@ mod tests {
             value("accept-language", &["de ; q=0.5, en"]),
             value("accept-language", &["en,de;q=0.5"])
         );
+        assert_eq!(
+            value("accept", &["Text/HTML ;Q=\"a ,b\""]),
+            value("accept", &["text/html;Q=\"a ,b\""])
+        );
+        assert_ne!(value("accept", &["a/b;c=D"]), value("accept", &["a/b;c=d"]));
+        assert_ne!(value("x-a", &["\"1,2\""]), value("x-a", &["\"1, 2\""]));
         assert_eq!(value("x-a", &["1 ,2"]), value("x-a", &["1", "2"]));
         assert_ne!(value("x-a", &["a"]), value("x-a", &["A"]));
         assert_ne!(value("x-a", &["1,2"]), value("x-a", &["2,1"]));

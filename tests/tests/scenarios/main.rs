@@ -28,6 +28,7 @@ mod rules;
 mod serve;
 mod smuggling;
 mod stage;
+mod standards;
 mod steering;
 mod tls;
 mod validation;

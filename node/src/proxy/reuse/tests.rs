@@ -17,6 +17,7 @@ fn stored() -> Freshness {
         no_cache: false,
         must_revalidate: false,
         s_maxage: false,
+        immutable: false,
         stale_while_revalidate_s: None,
         stale_if_error_s: None,
     }
@@ -254,4 +255,22 @@ fn a_soft_purge_makes_it_stale_at_once() {
     };
     assert_eq!(purged(&site(0, 0)), STALE);
     assert_eq!(purged(&some), Reuse::WhileRevalidate { ttl_s: 99 });
+}
+
+#[test]
+fn a_reload_asks_about_all_but_the_immutable() {
+    let none = site(0, 0);
+    assert_eq!(decide(stored(), "max-age=0", &none, 0), ASKED);
+    assert_eq!(decide(stored(), "max-age=0, max-stale", &none, 200), ASKED);
+    let fresh = Reuse::Fresh { ttl_s: 50 };
+    assert_eq!(decide(stored(), "max-age=50", &none, 50), fresh);
+    assert_eq!(decide(stored(), "max-age=49", &none, 50), ASKED);
+    let immutable = Freshness {
+        immutable: true,
+        ..stored()
+    };
+    assert_eq!(decide(immutable, "max-age=0", &none, 50), fresh);
+    assert_eq!(decide(immutable, "no-cache", &none, 50), ASKED);
+    assert_eq!(decide(immutable, "max-age=0", &none, 100), ASKED);
+    assert_eq!(decide(immutable, "", &none, 100), STALE);
 }
