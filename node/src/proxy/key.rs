@@ -140,9 +140,7 @@ impl Target {
         let path_is_normal =
             path.starts_with('/') && is_normal(path.as_bytes()) && !has_dot_segment(path);
         let query_untouched = query.is_none_or(|query| {
-            is_normal(query.as_bytes())
-                && path_is_normal
-                && rules.of_query(path).changes_nothing()
+            is_normal(query.as_bytes()) && path_is_normal && rules.of_query(path).changes_nothing()
         });
         if path_is_normal
             && query_untouched
@@ -169,8 +167,7 @@ impl Target {
             let mut normal = String::with_capacity(parameter.len());
             normalise_escapes(parameter.as_bytes(), &mut normal);
             // What a dropped parameter leaves behind is nothing; an empty query of the client's is one (RFC 3986 §6.2.3).
-            let left_empty =
-                kept.is_empty() && normal.is_empty() && !of_query.changes_nothing();
+            let left_empty = kept.is_empty() && normal.is_empty() && !of_query.changes_nothing();
             if !left_empty && of_query.keeps(name_of(&normal)) {
                 kept.push(normal);
             }

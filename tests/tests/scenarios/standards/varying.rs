@@ -92,7 +92,7 @@ fn requests_match_by_what_vary_names() {
         (
             "vary: accept-encoding",
             "accept-encoding: gzip",
-            "accept-encoding: gzip;q=0.5",
+            "accept-encoding: br",
             false,
         ),
         (
