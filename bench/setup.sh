@@ -13,4 +13,5 @@ fi
 trap '[ -z "$made" ] || rm -f "$policy"' EXIT
 apt-get update -qq || true
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-  nginx-light varnish trafficserver gdnsd wrk dnsperf bind9-dnsutils curl </dev/null >/dev/null
+  nginx-light varnish trafficserver gdnsd wrk nghttp2-client dnsperf bind9-dnsutils curl openssl valgrind linux-perf strace \
+  </dev/null >/dev/null

@@ -3,6 +3,7 @@
 //! three names the others' libraries.
 
 mod interim;
+mod plain;
 mod switch;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 pub use interim::{HearInterim, Interim, InterimLine, InterimTicket, OnInterim};
+pub use plain::{PlainHead, RawField};
 pub use switch::{MaySwitch, Switched, Tunnel, TwoWays};
 
 /// Who sent a request, as far as the connection says it.
@@ -194,4 +196,11 @@ pub trait Handle: Send + Sync + 'static {
         client: Arc<Client>,
         request: http::Request<Body>,
     ) -> impl Future<Output = http::Response<Body>> + 'static;
+
+    /// Answers a plain request at once, where nothing has to be waited for and the answer is what [`Handle::handle`]
+    /// would say: writes the whole head of an HTTP/1.1 response, and returns its content, which is in memory. None, with
+    /// nothing done and nothing counted, sends the request the usual way.
+    fn at_once(&self, _: &Client, _: &PlainHead<'_>, _: &mut Vec<u8>) -> Option<Body> {
+        None
+    }
 }

@@ -110,6 +110,23 @@ fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
     }
 }
 
+/// Keys of a site's policy with which a plain request is still answered out of memory in the shortest way: they have
+/// their say when a response is stored, or through freshness and the normalised target, which that way asks as well. A
+/// key that is not here bars it.
+const PLAIN: [&str; 11] = [
+    "ttl",
+    "ttl_min",
+    "ttl_max",
+    "negative_ttl",
+    "stale_while_revalidate",
+    "stale_if_error",
+    "client_directives",
+    "compression",
+    "key.query_drop",
+    "key.query_keep",
+    "key.query_sort",
+];
+
 /// A rule: what it matches, and what it says where it does.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -132,6 +149,8 @@ pub struct Rules {
     apart: Vec<Option<[u8; 16]>>,
     /// Rules that ask for the answer only: they are no concern of the request.
     every_answer: Vec<u16>,
+    /// See [`Rules::are_plain`].
+    plain: bool,
     /// Some rule says something of the query.
     of_query: bool,
     /// Somewhere in the site more is in the key than the URL.
@@ -242,7 +261,10 @@ impl Rules {
             policies().any(|policy| policy.key_device == Some(true)),
             policies().any(|policy| policy.key_country == Some(true)),
         );
+        let said = base.said();
+        let plain = rules.is_empty() && said.iter().all(|said| PLAIN.contains(&said.key));
         Self {
+            plain,
             alone,
             apart,
             every_answer,
@@ -252,6 +274,12 @@ impl Rules {
             base,
             rules,
         }
+    }
+
+    /// Is there no rule, and nothing in the site's own policy that changes what a fresh stored response answers, or whom?
+    #[must_use]
+    pub const fn are_plain(&self) -> bool {
+        self.plain
     }
 
     /// What holds for the site as a whole.

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use super::address::trusted;
 use super::census::Seat;
+use super::express::Express;
 use super::guard::{HeadGuard, WriteGuard};
 use super::interim::Outbox;
 use super::introduction;
@@ -190,25 +191,26 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (scan, outbox) = (Rc::<HeadScan>::default(), Rc::<Outbox>::default());
-    let stream = HeadGuard::new(
-        stream,
-        Rc::clone(&pulse),
-        Rc::clone(&scan),
-        Rc::clone(&outbox),
-    );
     let (interim, interims) = InterimLine::new();
     let client = Client {
         interim: Some(interim),
         ..client
     };
     let http1 = Http1 {
-        scan,
-        outbox,
+        scan: Rc::clone(&scan),
+        outbox: Rc::clone(&outbox),
         interims: RefCell::new(interims),
         tunnels: Arc::clone(&core.tunnels),
         switching: RefCell::new(None),
     };
     let line = line(core, client, Rc::clone(&pulse), Some(http1));
+    let stream = Express::new(
+        stream,
+        Rc::clone(core),
+        Rc::clone(&line),
+        Rc::clone(&outbox),
+    );
+    let stream = HeadGuard::new(stream, Rc::clone(&pulse), scan, outbox);
     let answering = Rc::clone(&line);
     let service = service_fn(move |request| answer(Rc::clone(&answering), request));
     let mut builder = http1::Builder::new();
@@ -228,7 +230,7 @@ where
     let switching = line.http1.as_ref().and_then(|http1| http1.switching.take());
     if let Some(switching) = switching {
         let parts = connection.into_parts();
-        let stream = parts.io.into_inner().into_inner();
+        let stream = parts.io.into_inner().into_inner().into_inner();
         tunnel::join(core, stream, parts.read_buf, switching).await;
     }
 }

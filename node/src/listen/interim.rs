@@ -46,6 +46,11 @@ impl Outbox {
         self.between.set(true);
     }
 
+    /// Is all out that was to be written?
+    pub(super) fn is_between(&self) -> bool {
+        self.between.get() && self.bytes.borrow().is_empty()
+    }
+
     fn put(&self, status: StatusCode, headers: &HeaderMap) {
         let mut bytes = self.bytes.borrow_mut();
         if !self.between.get() || bytes.len() > WAITING_BYTES_MAX {

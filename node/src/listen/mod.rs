@@ -18,6 +18,7 @@ mod body;
 mod census;
 mod certificates;
 mod connection;
+mod express;
 mod guard;
 mod head;
 mod interim;

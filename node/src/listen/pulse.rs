@@ -77,6 +77,16 @@ impl Pulse {
         }
     }
 
+    /// Is no request open, and none begun?
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase.get() == Phase::Idle
+    }
+
+    /// A request came and was answered at once: idle from now.
+    pub(super) fn answered(&self) {
+        self.since.set(Instant::now());
+    }
+
     /// Is a head being received?
     pub(super) fn in_head(&self) -> bool {
         self.phase.get() == Phase::Head

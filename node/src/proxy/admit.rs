@@ -254,7 +254,7 @@ impl Proxy {
 
 /// Does the site that a Host belongs to also stand behind the name that TLS was made for? A certificate that covers
 /// several sites would else let a client of one speak to another under the first one's name (RFC 9110 §7.4).
-fn serves(view: &View, site: &Arc<Site>, server_name: &str) -> bool {
+pub(super) fn serves(view: &View, site: &Arc<Site>, server_name: &str) -> bool {
     view.site(server_name)
         .is_some_and(|named| Arc::ptr_eq(named, site))
 }

@@ -16,7 +16,7 @@ use http::{HeaderMap, Method, Version};
 
 use super::targeted::SURROGATE_CONTROL;
 use super::vary::Vary;
-use crate::exchange::Client;
+use crate::exchange::{Client, RawField};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -174,19 +174,37 @@ impl Choosing {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         for name in headers.keys() {
-            match name.as_str() {
-                "connection" => found.connection = true,
-                "cdn-loop" => found.cdn_loop = true,
-                "cache-control" | "pragma" => found.directives = true,
-                "if-match" | "if-none-match" | "if-modified-since" | "if-unmodified-since" => {
-                    found.conditions = true;
-                }
-                "range" => found.range = true,
-                "accept-encoding" => found.accept_encoding = true,
-                _ => {}
-            }
+            found.note(name.as_str());
         }
         found
+    }
+
+    /// The same of fields as they came, in the client's letters. None when a name is too long to tell.
+    #[must_use]
+    pub(super) fn of_raw(fields: &[RawField<'_>]) -> Option<Self> {
+        let mut found = Self::default();
+        for field in fields {
+            let mut lower = [0; 40];
+            let lower = lower.get_mut(..field.name.len())?;
+            lower.copy_from_slice(field.name.as_bytes());
+            lower.make_ascii_lowercase();
+            found.note(std::str::from_utf8(lower).ok()?);
+        }
+        Some(found)
+    }
+
+    fn note(&mut self, name: &str) {
+        match name {
+            "connection" => self.connection = true,
+            "cdn-loop" => self.cdn_loop = true,
+            "cache-control" | "pragma" => self.directives = true,
+            "if-match" | "if-none-match" | "if-modified-since" | "if-unmodified-since" => {
+                self.conditions = true;
+            }
+            "range" => self.range = true,
+            "accept-encoding" => self.accept_encoding = true,
+            _ => {}
+        }
     }
 }
 

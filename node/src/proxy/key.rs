@@ -137,13 +137,7 @@ impl Target {
     /// Empty segments stay, as their meaning is the origin's.
     pub fn normalise(uri: &Uri, rules: &Rules) -> Result<Self, TargetError> {
         let (path, query) = (uri.path(), uri.query());
-        let path_is_normal =
-            path.starts_with('/') && is_normal(path.as_bytes()) && !has_dot_segment(path);
-        let query_untouched = query.is_none_or(|query| {
-            is_normal(query.as_bytes()) && path_is_normal && rules.of_query(path).changes_nothing()
-        });
-        if path_is_normal
-            && query_untouched
+        if is_settled(path, query, rules)
             && let Some(given) = uri.path_and_query()
             // `http://host?query` has none, although `path()` says "/".
             && given.as_str().starts_with('/')
@@ -210,6 +204,25 @@ impl Target {
 
 fn name_of(parameter: &str) -> &str {
     parameter.split('=').next().unwrap_or_default()
+}
+
+/// Are path and query what normalising would make of them?
+fn is_settled(path: &str, query: Option<&str>, rules: &Rules) -> bool {
+    path.starts_with('/')
+        && is_normal(path.as_bytes())
+        && !has_dot_segment(path)
+        && query.is_none_or(|query| {
+            is_normal(query.as_bytes()) && rules.of_query(path).changes_nothing()
+        })
+}
+
+/// The same of a target in one piece.
+#[must_use]
+pub(super) fn target_is_settled(target: &str, rules: &Rules) -> bool {
+    match memchr::memchr(b'?', target.as_bytes()) {
+        None => is_settled(target, None, rules),
+        Some(at) => is_settled(&target[..at], Some(&target[at + 1..]), rules),
+    }
 }
 
 /// The host of a URL that an operator wrote (`https://host/path?query`, or without a scheme), in the form in which
@@ -284,6 +297,25 @@ pub fn with_primary<R>(
     apart: &[u8],
     look: impl FnOnce(&[u8]) -> R,
 ) -> R {
+    with_parts(
+        site,
+        tls,
+        authority.as_str(),
+        target.path_and_query().as_str(),
+        apart,
+        look,
+    )
+}
+
+/// The same of an authority and a target that need no normalising any more.
+pub(super) fn with_parts<R>(
+    site: &str,
+    tls: bool,
+    authority: &str,
+    target: &str,
+    apart: &[u8],
+    look: impl FnOnce(&[u8]) -> R,
+) -> R {
     thread_local! {
         static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
@@ -291,9 +323,9 @@ pub fn with_primary<R>(
     key.clear();
     key.extend_from_slice(site.as_bytes());
     key.extend_from_slice(if tls { b"\0https\0" } else { b"\0http\0" });
-    key.extend_from_slice(authority.as_str().as_bytes());
+    key.extend_from_slice(authority.as_bytes());
     key.push(0);
-    key.extend_from_slice(target.path_and_query().as_str().as_bytes());
+    key.extend_from_slice(target.as_bytes());
     if !apart.is_empty() {
         key.extend_from_slice(b"\0apart");
         key.extend_from_slice(apart);

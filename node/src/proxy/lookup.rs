@@ -107,12 +107,17 @@ impl Proxy {
 
     /// The entry with what purges say of it, unless a purge or an invalidation has taken it away.
     pub(super) fn usable(&self, ask: &Ask, entry: Stored) -> Option<(Stored, PurgeVerdict)> {
-        let meta = entry.meta();
+        let verdict = self.verdict(entry.meta())?;
+        self.is_valid(ask, entry.meta().request_time)
+            .then_some((entry, verdict))
+    }
+
+    /// What purges say of a stored response, unless they have taken it away.
+    pub(super) fn verdict(&self, meta: &HttpMeta) -> Option<PurgeVerdict> {
         let verdict = self
             .purges
             .verdict_of_entry(meta.identity(), meta.fill_index, &meta.checked);
-        let usable = verdict != PurgeVerdict::Gone && self.is_valid(ask, meta.request_time);
-        usable.then_some((entry, verdict))
+        (verdict != PurgeVerdict::Gone).then_some(verdict)
     }
 
     /// Has no write made unusable what was asked for at this time?

@@ -5,6 +5,7 @@
 //! * [`admit`]: host → site → guard → normalised target ([`key`], [`apart`]); [`headers`]: what ends at this hop.
 //! * [`lookup`]: the stored response, by primary key and [`vary`]; purges and [`marks`] may have taken it away.
 //! * [`reuse`]: fresh, stale or to be asked about ([`freshness`], [`cache_control`]).
+//! * [`at_once`]: the shortest way, for plain requests and what is whole and fresh in memory.
 //! * [`answer`]: which way to go; [`bring`]: leading, following or going alone, and [`endings`] where that fails.
 //! * [`fetch`]: asking upstream; [`storable`], [`freshen`]: judging what it said, and under which [`tags`]; [`fill`]:
 //!   bringing it into the store while readers follow; [`parts`] of objects.
@@ -20,6 +21,7 @@
 mod admit;
 mod answer;
 mod apart;
+mod at_once;
 mod body;
 mod bring;
 mod cache_control;
@@ -72,7 +74,7 @@ pub use metrics::ProxyMetrics;
 pub use outcome::{LABELS, Outcome, Passage};
 pub use ports::{Alone, Answer, Invalidation, Neighbours, Unanswered, Upstream};
 
-use crate::exchange::{Body, Client, Handle};
+use crate::exchange::{Body, Client, Handle, PlainHead};
 use crate::observe::access::AccessLog;
 use crate::protect::Protect;
 use crate::view::{PurgeBook, Views};
@@ -197,6 +199,10 @@ impl Handle for Proxy {
                 self.finish(*receipt, response, passage)
             })),
         }
+    }
+
+    fn at_once(&self, client: &Client, head: &PlainHead<'_>, out: &mut Vec<u8>) -> Option<Body> {
+        self.hit_at_once(client, head, out)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Real sockets on loopback against a small handler.
 
 mod drain;
+mod express;
 mod http1;
 mod http2;
 mod introduction;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::settings::Limits;
-use crate::exchange::{Body, BodyError, Client, Handle};
+use crate::exchange::{Body, BodyError, Client, Handle, PlainHead};
 
 /// Answers by path: `/echo` the content, `/who` the client's address, `/host` the Host, `/big` many pieces, `/wait`
 /// after a while, `/early` after two interim responses, `/ws` by a tunnel, anything else `ok`.
@@ -82,6 +83,21 @@ impl Handle for Echo {
             "/ws" | "/deaf" => tunnel::switch(&request),
             _ => Response::new(Body::from("ok")),
         }
+    }
+
+    /// `/now` and `/now/big`: told from other ways by their content.
+    fn at_once(&self, _: &Client, head: &PlainHead<'_>, out: &mut Vec<u8>) -> Option<Body> {
+        let (body, length) = match head.target {
+            "/now" => (Body::from("at once"), 7),
+            "/now/big" => {
+                let pieces = vec![Bytes::from_static(&PIECE); BIG_PIECES];
+                (Body::pieces(pieces), BIG_PIECES * PIECE.len())
+            }
+            _ => return None,
+        };
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        out.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
+        Some(body)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use super::*;
+use crate::exchange::{PlainHead, RawField};
 use crate::proxy::admit::Ask;
 use crate::proxy::answer::Answered;
 use crate::proxy::cache_control::CacheControl;
@@ -195,4 +196,142 @@ async fn a_variant_at_the_primary_key_is_a_hit_for_its_own_readers() {
     assert!(hit(german()));
     assert!(!hit(get("/a", &[("accept-language", "en")])));
     assert!(!hit(get("/a", &[])));
+}
+
+/// The head and content of an answer at once, as a client reads them.
+async fn at_once(bed: &Bed, target: &str, fields: &[(&str, &str)]) -> Option<Got> {
+    let raw: Vec<RawField<'_>> = fields
+        .iter()
+        .map(|(name, value)| RawField {
+            name,
+            value: value.as_bytes(),
+        })
+        .collect();
+    let head = PlainHead {
+        target,
+        host: "Shop.Example",
+        fields: &raw,
+    };
+    let mut out = Vec::new();
+    let body = bed.proxy.at_once(&client(), &head, &mut out);
+    let Some(body) = body else {
+        assert!(out.is_empty());
+        return None;
+    };
+    let mut room = [httparse::EMPTY_HEADER; 64];
+    let mut parsed = httparse::Response::new(&mut room);
+    let end = parsed.parse(&out).unwrap();
+    assert_eq!(end, httparse::Status::Complete(out.len()));
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(parsed.code.unwrap()).unwrap();
+    for field in parsed.headers.iter() {
+        let name = http::HeaderName::from_bytes(field.name.as_bytes()).unwrap();
+        let value = HeaderValue::from_bytes(field.value).unwrap();
+        response.headers_mut().append(name, value);
+    }
+    Some(collect(response).await)
+}
+
+fn sorted(got: &Got) -> String {
+    let mut fields: Vec<String> = got
+        .headers
+        .iter()
+        .map(|field| format!("{field:?}"))
+        .collect();
+    fields.sort();
+    format!("{} {:?} {fields:?}", got.status, got.body)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_third_way_to_a_hit_says_the_same() {
+    let bed = Bed::start(always(200, STORED, "0123456789")).await;
+    bed.get("/a?b=1").await;
+    let mut answered = 0;
+    for (fields, _) in ROWS {
+        let Some(got) = at_once(&bed, "/a?b=1", fields).await else {
+            continue;
+        };
+        answered += 1;
+        let ask = ask(&bed, get("/a?b=1", fields));
+        let (_, expected) = told(bed.proxy.hit(&ask, &Body::Empty).unwrap()).await;
+        assert_eq!(sorted(&got), sorted(&expected), "{fields:?}");
+    }
+    // Without fields, with fields that choose nothing, If-None-Match and If-Modified-Since.
+    assert_eq!(answered, 9);
+    for target in ["/%61?b=1", "/x/../a?b=1", "/b", "/a", "*"] {
+        assert!(at_once(&bed, target, &[]).await.is_none(), "{target}");
+    }
+    bed.purge("/a?b=1", true);
+    assert!(at_once(&bed, "/a?b=1", &[]).await.is_none());
+    bed.get("/a?b=1").await;
+    assert!(at_once(&bed, "/a?b=1", &[]).await.is_some());
+    bed.purge("/a?b=1", false);
+    assert!(at_once(&bed, "/a?b=1", &[]).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_with_settings_of_its_own_is_not_answered_at_once() {
+    for settings in [
+        "[[rule]]\nmatch = { path = \"/a*\" }\nttl = \"2h\"\n",
+        "[protect]\nrate = { requests = \"1000/s\", burst = 1000 }\n",
+        "[protect]\ndeny = [\"198.51.100.0/24\"]\n",
+        "[protect]\ndeny = [\"country:XX\"]\n",
+    ] {
+        let bed = Bed::with(settings, always(200, STORED, "0123456789")).await;
+        bed.get("/a").await;
+        assert!(at_once(&bed, "/a", &[]).await.is_none(), "{settings}");
+        let asked = ask(&bed, get("/a", &[]));
+        assert!(bed.proxy.hit(&asked, &Body::Empty).is_some(), "{settings}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_whole_fresh_200_that_was_chosen_by_the_request_is_answered_at_once() {
+    let fields = &[("cache-control", "max-age=60"), ("vary", "accept-language")];
+    let bed = Bed::start(always(200, fields, "deutsch")).await;
+    let german = [("accept-language", "de")];
+    bed.send(get("/a", &german)).await;
+    let shouted = [("Accept-Language", "DE")];
+    assert!(at_once(&bed, "/a", &shouted).await.is_some());
+    assert!(
+        at_once(&bed, "/a", &[("accept-language", "en")])
+            .await
+            .is_none()
+    );
+    assert!(at_once(&bed, "/a", &[]).await.is_none());
+    for (status, control) in [(404, "max-age=60"), (200, "max-age=0"), (200, "no-store")] {
+        let fields: &[(&str, &str)] = match control {
+            "no-store" => &[("cache-control", "no-store")],
+            "max-age=0" => &[("cache-control", "max-age=0")],
+            _ => &[("cache-control", "max-age=60")],
+        };
+        let bed = Bed::start(always(status, fields, "x")).await;
+        bed.get("/a").await;
+        assert!(
+            at_once(&bed, "/a", &[]).await.is_none(),
+            "{status} {control}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_encoded_is_answered_at_once_to_who_takes_it_as_it_is() {
+    const LONG: &str = include_str!("hits.rs");
+    for (content_type, encodable) in [("text/plain", true), ("image/png", false)] {
+        let fields: &'static [(&str, &str)] = match encodable {
+            true => &[
+                ("cache-control", "max-age=60"),
+                ("content-type", "text/plain"),
+            ],
+            false => &[
+                ("cache-control", "max-age=60"),
+                ("content-type", "image/png"),
+            ],
+        };
+        let bed = Bed::start(always(200, fields, LONG)).await;
+        bed.get("/a").await;
+        assert!(at_once(&bed, "/a", &[]).await.is_some(), "{content_type}");
+        let taker = at_once(&bed, "/a", &[("Accept-Encoding", "gzip")]).await;
+        assert_eq!(taker.is_none(), encodable, "{content_type}");
+    }
 }

@@ -1,0 +1,263 @@
+//! A plain request for what is whole and fresh in memory, answered out of its connection's buffer.
+//!
+//! The third way to a hit (0701), and the shortest: no `Request`, no `Response`, no map of fields is made. It only
+//! takes what is so plain that it can be answered by the rules that the other ways share; whatever else there is sends
+//! the request there, before anything was counted. `tests/hits.rs` holds the three against each other.
+
+use std::cell::Cell;
+use std::time::{Instant, SystemTime};
+
+use http::header::{ACCEPT_ENCODING, DATE, ETAG, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use super::admit::serves;
+use super::cache_control::CacheControl;
+use super::conditions::{needs_origin, not_modified, stays_in_not_modified};
+use super::encode::Form;
+use super::headers::Choosing;
+use super::key::{self, Authority};
+use super::meta::HttpMeta;
+use super::outcome::{Outcome, Passage};
+use super::reuse::{Circumstances, Reuse};
+use super::{Proxy, body, cache_status, vary};
+use crate::config::site::{CacheSettings, ProtectSettings, Site, TlsSettings};
+use crate::exchange::{Body, Client, PlainHead, RawField};
+
+/// Is this a site whose hits need nothing but what this way does?
+///
+/// Every setting is named here, so that whoever adds one has to decide: a setting that may change what a request is
+/// answered with, or whether it is let in, has to be absent (`&& setting.is_none()`); `setting: _` is for those that act
+/// only on the way to the origin, or when a response is stored. In doubt: absent. The keys of policies are in a list of
+/// their own (`Rules::are_plain`), and one that is not on it bars.
+fn is_plain(site: &Site, client: &Client) -> bool {
+    let Site {
+        name: _,
+        hosts: _,
+        any_host: _,
+        origins: _,
+        cache,
+        compression: _,
+        rules,
+        tls,
+        origin_headers: _,
+        protect,
+        revision: _,
+    } = site;
+    let CacheSettings {
+        set_cookie: _,
+        strict,
+        body_max_bytes: _,
+        tags: _,
+        development_until,
+    } = cache;
+    let TlsSettings {
+        certificate: _,
+        redirect_http,
+    } = tls;
+    let ProtectSettings {
+        deny_networks,
+        deny_countries,
+        rate,
+    } = protect;
+    rules.are_plain()
+        && !strict
+        && development_until.is_none()
+        && !(*redirect_http && !client.tls)
+        && deny_networks.is_empty()
+        && deny_countries.is_empty()
+        && rate.is_none()
+}
+
+impl Proxy {
+    /// See [`crate::exchange::Handle::at_once`].
+    pub(super) fn hit_at_once(
+        &self,
+        client: &Client,
+        head: &PlainHead<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<Body> {
+        thread_local! {
+            static SCRATCH: Cell<String> = const { Cell::new(String::new()) };
+        }
+        if self.access.is_on() {
+            return None;
+        }
+        let choosing = Choosing::of_raw(head.fields)?;
+        let Choosing {
+            conditions,
+            accept_encoding,
+            ..
+        } = choosing;
+        let taken = Choosing {
+            conditions,
+            accept_encoding,
+            ..Choosing::default()
+        };
+        if choosing != taken {
+            return None;
+        }
+        let mut scratch = SCRATCH.take();
+        let body = self.hit_with(client, head, choosing, &mut scratch, out);
+        if body.is_none() {
+            out.clear();
+        }
+        SCRATCH.set(scratch);
+        body
+    }
+
+    fn hit_with(
+        &self,
+        client: &Client,
+        head: &PlainHead<'_>,
+        choosing: Choosing,
+        scratch: &mut String,
+        out: &mut Vec<u8>,
+    ) -> Option<Body> {
+        let conditions = choosing.conditions;
+        let begin = Instant::now();
+        let now = SystemTime::now();
+        let authority = Authority::parse(head.host, client.tls).ok()?;
+        let view = self.views.glance();
+        let site = view.site(authority.host())?;
+        if !is_plain(site, client)
+            || !key::target_is_settled(head.target, &site.rules)
+            || matches!(&client.server_name, Some(name) if !serves(&view, site, name))
+        {
+            return None;
+        }
+        let (tls, host) = (client.tls, authority.as_str());
+        let entry = key::with_parts(&site.name, tls, host, head.target, &[], |whole| {
+            self.store.peek_whole(whole)
+        })?;
+        let (meta, pieces) = (entry.meta(), entry.body()?);
+        if meta.status != StatusCode::OK {
+            return None;
+        }
+        if choosing.accept_encoding && !says_nothing_of_codings(meta) {
+            return None;
+        }
+        let mut unchanged = false;
+        if conditions || !meta.selection.is_empty() {
+            let fields = chosen_by(head.fields, conditions, &meta.selection)?;
+            if needs_origin(&fields) || !vary::matches(&meta.selection, &fields) {
+                return None;
+            }
+            unchanged = conditions
+                && not_modified(
+                    &fields,
+                    meta.status,
+                    &meta.head,
+                    meta.freshness.response_time,
+                );
+        }
+        let purge = self.verdict(meta)?;
+        if !self
+            .marks
+            .is_valid(&site.name, &meta.url, meta.request_time)
+        {
+            return None;
+        }
+        let Reuse::Fresh { ttl_s } = meta.freshness.reuse(Circumstances {
+            status: meta.status,
+            request: &CacheControl::default(),
+            policy: site.rules.base(),
+            purge,
+            now,
+        }) else {
+            return None;
+        };
+        let passage = Passage {
+            ttl_s: Some(ttl_s),
+            ..Passage::new(Outcome::Hit)
+        };
+        write_fields(&meta.head, unchanged, out)?;
+        field(
+            out,
+            b"age: ",
+            number(&mut itoa::Buffer::new(), meta.freshness.age_s(now)),
+        );
+        field(out, b"via: ", self.via.as_bytes());
+        scratch.clear();
+        cache_status::write(scratch, &self.name, &passage);
+        field(out, b"cache-status: ", scratch.as_bytes());
+        let (length, content) = if unchanged {
+            (0, Body::Empty)
+        } else {
+            let length = entry.body_bytes();
+            field(
+                out,
+                b"content-length: ",
+                number(&mut itoa::Buffer::new(), length),
+            );
+            (length, body::in_memory(pieces, 0..length))
+        };
+        out.extend_from_slice(b"\r\n");
+        self.metrics.at(Some(&site.name), |metrics| {
+            metrics.answered(passage.outcome, begin.elapsed());
+            metrics.sent(passage.outcome, length);
+        });
+        Some(content)
+    }
+}
+
+/// Is a stored response the same for whatever content codings a client takes?
+fn says_nothing_of_codings(meta: &HttpMeta) -> bool {
+    meta.form == Form::Plain
+        && meta
+            .selection
+            .iter()
+            .all(|(name, _)| *name != ACCEPT_ENCODING)
+}
+
+/// Status line and stored fields. None when they are undated: then a date has to be added, which others do.
+fn write_fields(stored: &HeaderMap, not_modified: bool, out: &mut Vec<u8>) -> Option<()> {
+    out.extend_from_slice(match not_modified {
+        true => b"HTTP/1.1 304 Not Modified\r\n",
+        false => b"HTTP/1.1 200 OK\r\n",
+    });
+    let has_tag = not_modified && stored.contains_key(ETAG);
+    let mut dated = None;
+    for (name, value) in stored {
+        if *name == DATE {
+            dated = Some(());
+        }
+        if !not_modified || stays_in_not_modified(name, has_tag) {
+            out.extend_from_slice(name.as_str().as_bytes());
+            field(out, b": ", value.as_bytes());
+        }
+    }
+    dated
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn number(buffer: &mut itoa::Buffer, number: u64) -> &[u8] {
+    buffer.format(number).as_bytes()
+}
+
+/// Those fields of a request that a stored response is chosen by: conditions, and what it varies on.
+fn chosen_by(
+    fields: &[RawField<'_>],
+    conditions: bool,
+    selection: &[(HeaderName, Option<Vec<u8>>)],
+) -> Option<HeaderMap> {
+    let mut chosen = HeaderMap::new();
+    for field in fields {
+        let condition = conditions
+            && field
+                .name
+                .as_bytes()
+                .get(..3)
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(b"if-"));
+        let selected = |(name, _): &(HeaderName, _)| field.name.eq_ignore_ascii_case(name.as_str());
+        if condition || selection.iter().any(selected) {
+            let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+            chosen.append(name, HeaderValue::from_bytes(field.value).ok()?);
+        }
+    }
+    Some(chosen)
+}
