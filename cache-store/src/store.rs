@@ -209,6 +209,15 @@ impl<M: Meta> Store<M> {
 
     /// The entry, from memory or from disk. A disk that is slow, full of work or failing is a miss.
     pub async fn lookup(&self, key: &Key) -> Option<Arc<Entry<M>>> {
+        self.find(key, true).await
+    }
+
+    /// The same, and what is found on disk stays there: for those who only want to know.
+    pub async fn look(&self, key: &Key) -> Option<Arc<Entry<M>>> {
+        self.find(key, false).await
+    }
+
+    async fn find(&self, key: &Key, keep: bool) -> Option<Arc<Entry<M>>> {
         if let Some(entry) = self.peek(key) {
             return Some(entry);
         }
@@ -221,7 +230,8 @@ impl<M: Meta> Store<M> {
         if let Some(entry) = self.peek(key) {
             return Some(entry);
         }
-        if *changes == before
+        if keep
+            && *changes == before
             && let Some(entry) = &entry
         {
             self.inner.memory.insert(entry.clone());

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// `GET /api/v1/route?address=ADDRESS[&host=HOST]` answers a [`RouteReport`]: every node in order, as DNS would.
 pub use crate::dns::{PlaceReport, RouteReport};
+/// `POST /api/v1/explain` takes a [`Question`] and answers an [`Explanation`]; it changes nothing.
+pub use crate::proxy::{Explanation, Question};
 
 /// The media type of every body, either way, but for errors.
 pub const JSON: &str = "application/json";

@@ -12,6 +12,7 @@ use super::api::{
     Tokens, Wait, WriteOptions, Written,
 };
 use super::error::AdminError;
+use super::explain::Running;
 use super::metrics::AdminMetrics;
 use super::readiness::{Phase, Readiness};
 use crate::config::settings::Settings;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub atlas: Arc<Atlas>,
     /// Whether this node may get traffic.
     pub readiness: Arc<Readiness>,
+    /// What serves clients, while it does.
+    pub proxy: Arc<Running>,
     /// What is counted.
     pub metrics: AdminMetrics,
 }

@@ -3,13 +3,15 @@
 //!
 //! [`Control`] is the API without HTTP; `routes` gives it paths, `guard` decides who may ask, [`Server`] owns the
 //! sockets. The answers in [`api`] are shared with the command line, which is the API's first user. Nothing here
-//! reaches into the store or the proxy: a change is proposed to the cluster, and a purge is such a change.
+//! changes the store or the proxy: a change is proposed to the cluster, and a purge is such a change. The proxy is only
+//! asked what it would do ([`Running`]).
 
 pub mod api;
 mod clash;
 mod control;
 mod documents;
 mod error;
+mod explain;
 mod guard;
 mod metrics;
 mod purge;
@@ -22,6 +24,7 @@ mod steer;
 pub(crate) use clash::{own_listener, sites as clash};
 pub use control::{Control, Parts};
 pub use error::AdminError;
+pub use explain::Running;
 pub(crate) use guard::check_token;
 pub use metrics::AdminMetrics;
 pub use readiness::{Phase, Readiness};

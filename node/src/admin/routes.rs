@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::api::{
-    Apply, ApplyDocument, DocumentText, Drain, NewToken, PurgeRequest, Put, WriteOptions,
+    Apply, ApplyDocument, DocumentText, Drain, NewToken, PurgeRequest, Put, Question, WriteOptions,
 };
 use super::control::Control;
 use super::documents::Kind;
@@ -36,6 +36,7 @@ pub(super) fn all(app: &mut web::ServiceConfig) {
                 .route("/join-tokens", web::post().to(make_token))
                 .route("/join-tokens/{id}", web::delete().to(revoke_token))
                 .route("/purges", web::post().to(purge))
+                .route("/explain", web::post().to(explain))
                 .route("/route", web::get().to(route))
                 .route("/geo", web::get().to(geo))
                 .service(documents("/sites", Kind::Site))
@@ -129,6 +130,10 @@ async fn revoke_token(control: Shared, id: web::Path<String>) -> Answer {
 
 async fn purge(control: Shared, body: web::Json<PurgeRequest>) -> Answer {
     Ok(HttpResponse::Ok().json(control.purge(body.into_inner()).await?))
+}
+
+async fn explain(control: Shared, body: web::Json<Question>) -> Answer {
+    Ok(HttpResponse::Ok().json(control.explain(body.into_inner()).await?))
 }
 
 #[derive(Deserialize)]

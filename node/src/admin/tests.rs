@@ -135,6 +135,7 @@ impl Node {
             healthy,
             atlas: Arc::new(Atlas::embedded().unwrap()),
             readiness: Arc::clone(&readiness),
+            proxy: Arc::default(),
             metrics: super::AdminMetrics::register(&mut Registry::default()),
         });
         let server = serve(Sockets::bind(&settings).unwrap(), &control).unwrap();

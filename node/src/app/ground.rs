@@ -44,6 +44,8 @@ pub(super) struct Ground {
     pub(super) own_addresses: Vec<std::net::SocketAddr>,
     /// What the store and others say when somebody asks for metrics.
     pub(super) gauges: Arc<Gauges>,
+    /// What serves clients, once it does; the admin API asks it.
+    pub(super) proxy: Arc<admin::Running>,
     /// DNS answers from the first view to the very end: a node that stops is a name server still, one that names the
     /// others. Before its first view it knows no zone, and says so (REFUSED), so that resolvers go on at once.
     dns: dns::Serving,
@@ -137,6 +139,7 @@ impl Ground {
         let readiness = Arc::new(admin::Readiness::default());
         let phase = Arc::clone(&readiness);
         metrics.watch(move || facts::of_readiness(&phase));
+        let proxy: Arc<admin::Running> = Arc::default();
         let control = admin::Control::new(admin::Parts {
             cluster: cluster.clone(),
             settings: Arc::clone(&settings),
@@ -144,6 +147,7 @@ impl Ground {
             healthy: Arc::clone(&healthy),
             atlas: Arc::clone(&atlas),
             readiness: Arc::clone(&readiness),
+            proxy: Arc::clone(&proxy),
             metrics: admin_metrics,
         });
         let world = dns::World::new(Arc::clone(&views), Arc::clone(&healthy), Arc::clone(&atlas));
@@ -172,6 +176,7 @@ impl Ground {
             )?,
             dns_stop,
             gauges,
+            proxy,
             peers,
             herald,
             ear,

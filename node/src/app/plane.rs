@@ -37,6 +37,8 @@ pub(super) struct Plane {
     http: listen::Serving,
     /// What asks the store and the access log for metrics; it holds both.
     gauges: Arc<Gauges>,
+    /// Where the admin API finds the proxy.
+    running: Arc<crate::admin::Running>,
     checks: tokio::task::JoinHandle<()>,
     access: Option<std::thread::JoinHandle<()>>,
     /// Where origins are asked. Fills outlive the client and the core that began them.
@@ -145,6 +147,7 @@ impl Plane {
             );
             samples
         }));
+        *ground.proxy.lock() = Some(Arc::clone(&proxy));
         ground.readiness.enter(Phase::Serving);
         tracing::info!(
             node = settings.name,
@@ -158,6 +161,7 @@ impl Plane {
             certificates,
             http,
             gauges: Arc::clone(&ground.gauges),
+            running: Arc::clone(&ground.proxy),
             checks,
             access: access_thread,
             fills,
@@ -218,7 +222,8 @@ impl Plane {
         self.store.flush().await;
         // A fill that still runs has no reader left.
         self.fills.shutdown_background();
-        // Every sender of access records goes with these two, so that the writer ends by itself.
+        drop(self.running.lock().take());
+        // Every sender of access records goes with these, so that the writer ends by itself.
         drop(self.gauges.lock().take());
         drop(self.proxy);
         if let Some(access) = self.access {

@@ -436,6 +436,21 @@ impl Rules {
         in_force.collect()
     }
 
+    /// Rules that wait for an answer: their numbers, from one, and their lines.
+    #[must_use]
+    pub fn waiting(&self, ruling: &Ruling) -> Vec<(usize, usize)> {
+        let waiting = match &ruling.0 {
+            Chosen::Many(many) => &many.waiting[..],
+            _ => &[],
+        };
+        let mut waiting: Vec<u16> = waiting.iter().chain(&self.every_answer).copied().collect();
+        waiting.sort_unstable();
+        let rules = waiting.into_iter().map(usize::from);
+        rules
+            .map(|index| (index + 1, self.rules[index].line))
+            .collect()
+    }
+
     /// The rules, in order.
     #[must_use]
     pub fn all(&self) -> &[Rule] {

@@ -69,21 +69,40 @@ impl Protect {
         (self.country)(client.to_canonical())
     }
 
-    /// The verdict on a request of `client` to `site`. Counts against the client's rate when it passes the lists.
+    /// What the lists would say of a request. Nothing is counted, so what a rate would say is not known.
     #[must_use]
-    pub fn verdict(&self, site: &Arc<Site>, client: IpAddr, now: Instant) -> Verdict {
+    pub fn foresee(&self, site: &Arc<Site>, client: IpAddr) -> Verdict {
+        match self.denied(site, client.to_canonical()) {
+            Some(denied) => Verdict::Deny(denied),
+            None => Verdict::Pass,
+        }
+    }
+
+    fn denied(&self, site: &Arc<Site>, client: IpAddr) -> Option<Denied> {
         let settings = &site.protect;
-        let client = client.to_canonical();
         if !settings.deny_networks.is_empty() && self.fences.contains(site, client) {
-            self.metrics.network.inc();
-            return Verdict::Deny(Denied::Network);
+            return Some(Denied::Network);
         }
         if !settings.deny_countries.is_empty()
             && let Some(country) = (self.country)(client)
             && settings.deny_countries.contains(&country)
         {
-            self.metrics.country.inc();
-            return Verdict::Deny(Denied::Country);
+            return Some(Denied::Country);
+        }
+        None
+    }
+
+    /// The verdict on a request of `client` to `site`. Counts against the client's rate when it passes the lists.
+    #[must_use]
+    pub fn verdict(&self, site: &Arc<Site>, client: IpAddr, now: Instant) -> Verdict {
+        let settings = &site.protect;
+        let client = client.to_canonical();
+        if let Some(denied) = self.denied(site, client) {
+            match denied {
+                Denied::Network => self.metrics.network.inc(),
+                Denied::Country => self.metrics.country.inc(),
+            };
+            return Verdict::Deny(denied);
         }
         if let Some(rate) = settings.rate
             && let Err(retry_after) = self.rates.admit(&site.name, client, rate, now)

@@ -1,5 +1,6 @@
 //! The first phases of a request: whose it is, whether it is let in, what it asks for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -149,7 +150,20 @@ impl Proxy {
         view: &View,
         client: Arc<Client>,
         parts: Parts,
+        times: (Instant, SystemTime),
+    ) -> Result<Ask, Turned> {
+        let guard = |site: &Arc<Site>, client, begin| self.protect.verdict(site, client, begin);
+        self.admit_past(view, client, parts, times, guard)
+    }
+
+    /// The same past another guard.
+    pub(super) fn admit_past(
+        &self,
+        view: &View,
+        client: Arc<Client>,
+        parts: Parts,
         (begin, now): (Instant, SystemTime),
+        guard: impl FnOnce(&Arc<Site>, IpAddr, Instant) -> Verdict,
     ) -> Result<Ask, Turned> {
         let Parts {
             method,
@@ -169,7 +183,7 @@ impl Proxy {
         {
             return Err(Turned::at(Own::Misdirected, site));
         }
-        match self.protect.verdict(site, client.address, begin) {
+        match guard(site, client.address, begin) {
             Verdict::Pass => {}
             Verdict::Deny(_) => return Err(Turned::at(Own::Denied, site)),
             Verdict::Slow { retry_after } => {

@@ -79,6 +79,37 @@ fn part(key: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
     key.extend_from_slice(bytes);
 }
 
+/// The parts of such a key in words: kind and value.
+pub(super) fn told(mut key: &[u8]) -> Vec<(String, String)> {
+    let mut told = Vec::new();
+    while let Some((kind, rest)) = key.split_first() {
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else {
+            break;
+        };
+        let length = u32::from_be_bytes(*length) as usize;
+        let (value, rest) = rest.split_at(length.min(rest.len()));
+        let text = String::from_utf8_lossy(value).into_owned();
+        match kind {
+            b'r' => told.push(("rule".to_owned(), hex::encode(value))),
+            b'h' => told.push((format!("header {text}"), String::new())),
+            b'l' => {
+                if let Some((_, lines)) = told.last_mut() {
+                    if !lines.is_empty() {
+                        lines.push_str(" | ");
+                    }
+                    lines.push_str(&text);
+                }
+            }
+            b'c' => told.push(("cookies".to_owned(), text)),
+            b'd' => told.push(("device".to_owned(), text)),
+            b'g' => told.push(("country".to_owned(), text)),
+            _ => told.push((char::from(*kind).to_string(), hex::encode(value))),
+        }
+        key = rest;
+    }
+    told
+}
+
 /// The chosen cookies as one field's value, in the order in which the site names them; of several of one name all, in
 /// the order in which they came. Bytes that are no text make a cookie unreadable, and it goes.
 fn cookies(headers: &HeaderMap, names: &[Box<str>]) -> String {

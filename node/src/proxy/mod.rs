@@ -12,6 +12,7 @@
 //! * [`invalidate`]: what writes make unusable.
 //! * [`encode`]: content codings, made once for each stored body.
 //! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
+//! * [`explain`]: what would become of a request, by the same phases.
 //! * [`finish`]: the last byte; counting it ([`metrics`]) and telling the access log.
 //!
 //! Pure: `key`, `apart`, `headers`, `cache_control`, `targeted`, `date`, `freshness`, `freshen`, `storable`, `vary`,
@@ -30,6 +31,7 @@ mod conditions;
 mod date;
 mod encode;
 mod endings;
+mod explain;
 mod fetch;
 mod fill;
 mod finish;
@@ -69,6 +71,9 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use encode::Form;
+pub use explain::{
+    Explanation, KeyInForce, KeyReport, NextHop, Question, RuleReport, StoredReport, Unanswerable,
+};
 pub use meta::HttpMeta;
 pub use metrics::ProxyMetrics;
 pub use outcome::{LABELS, Outcome, Passage};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 
+use super::explain::NextHop;
 use crate::config::site::Site;
 use crate::exchange::{Body, BodyError, MaySwitch};
 use crate::upstream::{Origins, Replay, Side, UpstreamError, UpstreamErrorKind};
@@ -14,6 +15,11 @@ use crate::upstream::{Origins, Replay, Side, UpstreamError, UpstreamErrorKind};
 pub trait Upstream: Send + Sync + 'static {
     /// Asks for one request. `Host` is the client's; whoever implements this sets what the chosen origin wants.
     async fn fetch(&self, site: &Arc<Site>, request: Request<Body>) -> Result<Answer, Unanswered>;
+
+    /// Who would be asked for a site's requests now, in order. Asks nobody.
+    fn outlook(&self, _site: &Arc<Site>) -> Vec<NextHop> {
+        Vec::new()
+    }
 }
 
 /// What an origin said.
@@ -63,6 +69,15 @@ impl Neighbours for Alone {
 
 #[async_trait]
 impl Upstream for Origins {
+    fn outlook(&self, site: &Arc<Site>) -> Vec<NextHop> {
+        let origins = Self::outlook(self, site).into_iter();
+        let hops = origins.map(|origin| NextHop {
+            origin: origin.name.into(),
+            healthy: origin.healthy,
+        });
+        hops.collect()
+    }
+
     async fn fetch(&self, site: &Arc<Site>, request: Request<Body>) -> Result<Answer, Unanswered> {
         let replay = match request.extensions().get::<MaySwitch>() {
             // What a conversation has begun is not begun anew.

@@ -244,6 +244,13 @@ impl Origins {
         self.lanes.sweep(Instant::now());
     }
 
+    pub(super) fn here(&self) -> Here<'_> {
+        Here {
+            region: &self.region,
+            point: self.point,
+        }
+    }
+
     fn pick(
         &self,
         site: &Site,
@@ -266,14 +273,10 @@ impl Origins {
                 tried: *tried,
             })
             .collect();
-        let here = Here {
-            region: &self.region,
-            point: self.point,
-        };
         let view = self.views.load();
         let index = choose(
             &choices,
-            here,
+            self.here(),
             |region| region_point(&view, region),
             rand::random(),
         )?;
@@ -297,7 +300,7 @@ impl Origins {
 }
 
 /// Where a region is: where the first of its nodes that says so stands.
-fn region_point(view: &View, region: &str) -> Option<Point> {
+pub(super) fn region_point(view: &View, region: &str) -> Option<Point> {
     let mut nodes = view.nodes.iter();
     nodes.find_map(|node| node.point.filter(|_| *node.region == *region))
 }

@@ -18,6 +18,7 @@ mod incoming;
 mod metrics;
 mod names;
 mod outgoing;
+mod outlook;
 mod pool;
 mod select;
 mod table;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::node::program;
 use crate::process::{Process, Signal};
-use crate::{Request, eventually, patience};
+use crate::{Request, Said, eventually, patience, run_program};
 
 /// Longest wait for its port to open.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -124,6 +124,20 @@ impl Serve {
     #[must_use]
     pub fn get(&self, path: &str) -> Request {
         Request::get("app.example", path).to(self.address)
+    }
+
+    /// Runs a command against its admin socket, with `--json`.
+    pub async fn command(&self, arguments: &[&str]) -> Said {
+        let admin = format!("unix:{}", self.data().join("admin.sock").display());
+        let all = [&["--admin", &admin, "--json"], arguments].concat();
+        run_program(&all).await
+    }
+
+    /// The same, for human eyes.
+    pub async fn run_plain(&self, arguments: &[&str]) -> Said {
+        let admin = format!("unix:{}", self.data().join("admin.sock").display());
+        let all = [&["--admin", &admin], arguments].concat();
+        run_program(&all).await
     }
 
     /// Where its data lies.

@@ -2,6 +2,7 @@
 
 mod caching;
 mod encoding;
+mod explain;
 mod fills;
 mod hits;
 mod messages;
