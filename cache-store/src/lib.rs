@@ -25,7 +25,7 @@ mod stats;
 mod store;
 
 pub use entry::Entry;
-pub use fill::{Fill, FillEnd, Finished, Follower, WriteError, Writer};
+pub use fill::{Broken, Fill, FillEnd, Finished, Follower, WriteError, Writer};
 pub use key::{Key, KeySecret};
 pub use meta::{DecodeError, Meta};
 pub use options::{DISK_MIN_BYTES, MEMORY_MIN_BYTES, Options};

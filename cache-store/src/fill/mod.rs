@@ -27,7 +27,7 @@ use crate::meta::Meta;
 
 pub use follower::Follower;
 pub(crate) use state::{Limits, Running};
-pub use writer::{Finished, WriteError, Writer};
+pub use writer::{Broken, Finished, WriteError, Writer};
 
 /// Why a follower gets nothing more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -43,6 +43,17 @@ pub enum Finished<M: Meta> {
     Nowhere,
 }
 
+/// What came of a body before it broke off.
+#[derive(Debug)]
+pub struct Broken<M> {
+    /// The head's metadata.
+    pub meta: Arc<M>,
+    /// The length that the head said.
+    pub length: Option<u64>,
+    /// From the first byte on.
+    pub body: Vec<Bytes>,
+}
+
 /// How much of the body is kept.
 #[derive(Debug)]
 enum Keeping {
@@ -130,6 +141,23 @@ impl<M: Meta> Writer<M> {
     pub fn fail(mut self, reason: impl Into<Arc<str>>) {
         self.fill.counts().failed.add(1);
         self.break_off(FillEnd::Failed(reason.into()));
+    }
+
+    /// The fill broke off, as with [`Writer::fail`]; gives back what came of the body, where all of that is still in
+    /// memory. What to do with half a body is for the caller to know: it is no entry of this key.
+    pub fn break_off_with(mut self, reason: impl Into<Arc<str>>) -> Option<Broken<M>> {
+        let head = self.fill.head();
+        let last = self.assembler.seal();
+        let body = match std::mem::replace(&mut self.keeping, Keeping::Nothing) {
+            Keeping::Whole(mut chunks) => {
+                chunks.extend(last.map(|last| last.payload()));
+                Some(chunks)
+            }
+            Keeping::OnDisk | Keeping::Nothing => None,
+        };
+        self.fail(reason);
+        let ((meta, length), body) = (head?, body?);
+        Some(Broken { meta, length, body })
     }
 
     /// Appends to the body. Waits while the window is full.

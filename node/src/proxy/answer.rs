@@ -6,13 +6,14 @@ use std::time::Instant;
 use http::{Response, StatusCode};
 use http_body::Body as _;
 
+use super::Proxy;
 use super::admit::{Ask, Turned};
 use super::fetch::Job;
 use super::fill::Place;
 use super::lookup::{Found, Stored};
 use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
+use super::parts::{Rest, Use, asks_far_in};
 use super::reuse::{Because, Circumstances, Reuse};
-use super::{Proxy, range};
 use crate::config::rule::Ruling;
 use crate::exchange::{Body, InterimLine};
 use crate::view::PurgeVerdict;
@@ -20,10 +21,6 @@ use crate::view::PurgeVerdict;
 /// How often a request looks again because what it waited for ended without being of use to it. After that it goes
 /// to the origin by itself.
 const LOOKS: usize = 3;
-
-/// A range that begins behind this is asked for by itself where nothing is stored, in bytes: its reader would wait for
-/// all that comes before it.
-const FAR_IN_BYTES: u64 = 1 << 20;
 
 /// An answer, and how it came about.
 pub(super) type Answered = (Response<Body>, Passage);
@@ -34,6 +31,8 @@ pub(super) struct Errand<'a> {
     pub(super) request_id: u64,
     pub(super) place: Place,
     pub(super) stored: Option<(Stored, PurgeVerdict)>,
+    /// What is held in part, and is to be completed.
+    pub(super) rest: Option<Arc<Rest>>,
     pub(super) fwd: Fwd,
     pub(super) fill_index: u64,
 }
@@ -43,6 +42,7 @@ impl Errand<'_> {
         Job {
             ask: Arc::clone(self.ask),
             stored: self.stored.as_ref().map(|(entry, _)| Arc::clone(entry)),
+            rest: self.rest.clone(),
             fill_index: self.fill_index,
             keeps_conditions,
             interim: self.ask.client.interim.as_ref().map(InterimLine::ticket),
@@ -121,9 +121,17 @@ impl Proxy {
         let Found {
             primary,
             key,
-            stored,
+            mut stored,
+            parts,
             mut fwd,
         } = found;
+        let mut rest = None;
+        let far_in = asks_far_in(ask);
+        match parts.map(|parts| Use::of(parts, ask, far_in)) {
+            Some(Use::Answer(lead, purge)) => stored = Some((lead, purge)),
+            Some(Use::Complete(missing)) => rest = Some(missing),
+            Some(Use::Nothing) | None => {}
+        }
         if let Some((entry, purge)) = &stored {
             let meta = entry.meta();
             let ruling = ask.ruling_for(meta.status, &meta.head);
@@ -157,17 +165,13 @@ impl Proxy {
                 return Some((response, passage));
             }
         }
-        if stored.is_none()
-            && let Some(answered) = self.answer_part(ask, &primary).await
-        {
-            return Some(answered);
-        }
         let place = Place { primary, key };
         let errand = Errand {
             ask,
             request_id,
             place,
             stored,
+            rest,
             fwd,
             fill_index,
         };
@@ -176,7 +180,7 @@ impl Proxy {
             return Some(self.turn(&errand, Turned::new(Own::OnlyIfCached), passage));
         }
         let alone = alone
-            || asks_far_in(ask)
+            || far_in
             || !ask.joins_others()
             || self.marks.is_solo(errand.place.key.whole(), Instant::now());
         if alone {
@@ -184,12 +188,6 @@ impl Proxy {
         }
         self.go_together(errand).await
     }
-}
-
-/// Is the range wanted one that the whole object would bring late?
-fn asks_far_in(ask: &Ask) -> bool {
-    let begin = range::begin(&ask.headers);
-    begin.is_some_and(|begin| begin.is_none_or(|first| first >= FAR_IN_BYTES))
 }
 
 pub(super) fn circumstances<'a>(

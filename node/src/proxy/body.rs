@@ -43,7 +43,8 @@ pub(super) fn parts_in_memory(pieces: &[Bytes], multipart: Multipart) -> Body {
     Body::pieces(out)
 }
 
-fn cut(pieces: &[Bytes], range: Range<u64>, out: &mut Vec<Bytes>) {
+/// Adds a range of pieces to others.
+pub(super) fn cut(pieces: &[Bytes], range: Range<u64>, out: &mut Vec<Bytes>) {
     let mut begin = 0_u64;
     for piece in pieces {
         let end = begin + piece.len() as u64;

@@ -9,7 +9,7 @@ use nearside_cache_store::{Fill, FillEnd, Follower};
 
 use super::admit::{Ask, Turned};
 use super::answer::{Answered, Errand};
-use super::fetch::{Fetched, Job, fetch, on_interim, towards_origin};
+use super::fetch::{Fetched, Job, on_interim, towards_origin, with_body};
 use super::fill::{Led, Place};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
@@ -44,6 +44,7 @@ impl Proxy {
                     Ok(Led::Storing {
                         personal,
                         elsewhere,
+                        said,
                         origin,
                     }) => {
                         if let Some(elsewhere) = elsewhere {
@@ -63,12 +64,13 @@ impl Proxy {
                         };
                         let passage = Passage {
                             stored: true,
-                            fwd_status: Some(meta.status),
+                            fwd_status: Some(said),
                             origin: Some(origin),
                             ..errand.passage(Outcome::Miss)
                         };
+                        let source = (reader.length(), reader);
                         let mut response =
-                            self.send_fill(errand.ask, &meta, reader, &passage).await;
+                            self.send_fill(errand.ask, &meta, source, &passage).await;
                         headers::add(response.headers_mut(), &personal);
                         Some((response, passage))
                     }
@@ -117,7 +119,8 @@ impl Proxy {
                     collapsed: true,
                     ..errand.passage(Outcome::Miss)
                 };
-                let response = self.send_fill(ask, &meta, follower, &passage).await;
+                let source = (follower.length(), follower);
+                let response = self.send_fill(ask, &meta, source, &passage).await;
                 Some((response, passage))
             }
             // Freshened by a 304, or not for sharing: the next look tells which.
@@ -142,13 +145,14 @@ impl Proxy {
     /// Asks for this client alone, and stores the answer if it may be. The question ends with the client.
     pub(super) async fn go_alone(self: &Arc<Self>, errand: Errand<'_>) -> Answered {
         let job = errand.job(true);
-        let fetched = fetch(&*self.upstream, &self.node, &self.cdn_id, &job).await;
+        let fetched = self.fetch(&job).await;
         match fetched {
             Fetched::Storable {
                 meta,
                 personal,
                 body,
                 length,
+                said,
                 origin,
             } => {
                 let tag = errand.fill_index;
@@ -160,11 +164,13 @@ impl Proxy {
                 let reader = writer.reader();
                 let passage = Passage {
                     stored: true,
-                    fwd_status: Some(meta.status),
+                    fwd_status: Some(said),
                     origin: Some(origin),
                     ..errand.passage(Outcome::Miss)
                 };
-                let mut response = self.send_fill(errand.ask, &meta, reader, &passage).await;
+                // The writer is told of the length only when its body is begun.
+                let source = (length, reader);
+                let mut response = self.send_fill(errand.ask, &meta, source, &passage).await;
                 headers::add(response.headers_mut(), &personal);
                 self.store_late(job, place, *meta, body, length, writer);
                 (response, passage)
@@ -249,6 +255,7 @@ impl Proxy {
                 request_id: 0,
                 place: place.clone(),
                 stored: Some((Arc::clone(entry), purge)),
+                rest: None,
                 fwd: Fwd::Stale,
                 fill_index,
             };
@@ -286,7 +293,7 @@ impl Proxy {
         } else {
             body
         };
-        let mut request = towards_origin(ask, &self.node, &self.cdn_id, body);
+        let mut request = with_body(towards_origin(ask, &self.node, &self.cdn_id), body);
         if let Some(interim) = &ask.client.interim {
             request
                 .extensions_mut()

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, HeaderValue};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, HeaderValue, RANGE};
 use http::request::Request;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
@@ -19,11 +19,11 @@ use super::headers::{self, Hop};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::Refusal;
-use super::parts::is_part;
-use super::ports::{Answer, Unanswered, Upstream};
+use super::parts::{Asker, Joined, Rest, asks_far_in, is_part};
+use super::ports::{Answer, Unanswered};
 use super::reuse::is_broken;
 use super::storable::{Exchange, storable, ttl_applies};
-use super::{tags, vary};
+use super::{Proxy, tags, vary};
 use crate::exchange::{Body, InterimTicket, OnInterim};
 use crate::view::{Checked, TagSet};
 
@@ -33,6 +33,8 @@ pub(super) struct Job {
     pub(super) ask: Arc<Ask>,
     /// What is stored and may only need the origin's word that it is still good.
     pub(super) stored: Option<Stored>,
+    /// What is held in part and is completed, where nothing is stored whole.
+    pub(super) rest: Option<Arc<Rest>>,
     /// The applied index before an origin is chosen.
     pub(super) fill_index: u64,
     /// The client's own conditions and ranges stay in the question: its answer is for this client first.
@@ -53,6 +55,8 @@ pub(super) enum Fetched {
         personal: HeaderMap,
         body: Body,
         length: Option<u64>,
+        /// The status of what the origin said; another than that of `meta` where that was put together.
+        said: StatusCode,
         origin: Box<str>,
     },
     /// Is for this reader only.
@@ -83,9 +87,14 @@ pub(super) enum Fetched {
     Unanswered(Unanswered),
 }
 
-/// Makes the request that the origin gets, with the client's body.
-pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str, body: Body) -> Request<Body> {
-    let mut request = Request::new(body);
+/// The same request with the client's body.
+pub(super) fn with_body(request: Request<Body>, body: Body) -> Request<Body> {
+    request.map(|_| body)
+}
+
+/// Makes the request that the origin gets, without content.
+pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str) -> Request<Body> {
+    let mut request = Request::new(Body::Empty);
     *request.method_mut() = ask.method.clone();
     *request.uri_mut() = Uri::from(ask.target.path_and_query().clone());
     let mut fields = ask.headers.clone();
@@ -119,19 +128,49 @@ pub(super) fn on_interim(ticket: InterimTicket) -> OnInterim {
     }))
 }
 
+impl Proxy {
+    /// Asks, and judges.
+    pub(super) async fn fetch(&self, job: &Job) -> Fetched {
+        fetch(self, job).await
+    }
+
+    /// Asks for further ranges of what an answer is put together of.
+    fn asker(&self, ask: &Arc<Ask>) -> Asker {
+        Asker {
+            upstream: Arc::clone(&self.upstream),
+            ask: Arc::clone(ask),
+            node: self.node.clone(),
+            cdn_id: self.cdn_id.clone(),
+            tag: HeaderValue::from_static(""),
+            total_bytes: 0,
+        }
+    }
+}
+
 /// Asks, and judges. A 304 that speaks of something else than what is stored tells nothing, and the question is asked
-/// again without a condition.
-pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job: &Job) -> Fetched {
+/// again without a condition; so it is when what was to complete a part is neither its rest nor another object.
+async fn fetch(proxy: &Proxy, job: &Job) -> Fetched {
+    let (node, cdn_id) = (&*proxy.node, &*proxy.cdn_id);
+    let mut rest = job.rest.clone();
     let mut validates = job.ask.method == Method::GET
         && job
             .stored
             .as_ref()
             .is_some_and(|stored| freshen::may_be_asked_about(&job.ask.headers, stored.meta()));
     loop {
-        let mut request = towards_origin(&job.ask, node, cdn_id, Body::Empty);
+        let mut request = towards_origin(&job.ask, node, cdn_id);
         match &job.stored {
+            _ if rest.is_some() => rest.iter().for_each(|rest| rest.ask(request.headers_mut())),
             Some(stored) if validates => {
-                conditions::ask(request.headers_mut(), &stored.meta().head)
+                conditions::ask(request.headers_mut(), &stored.meta().head);
+                // Another object than the one held in part need not come whole.
+                let partial = stored.meta().status == StatusCode::PARTIAL_CONTENT;
+                if partial && asks_far_in(&job.ask) {
+                    let range = job.ask.headers.get(RANGE);
+                    request
+                        .headers_mut()
+                        .extend(range.map(|range| (RANGE, range.clone())));
+                }
             }
             None if job.keeps_conditions => {}
             Some(_) if job.ask.method == Method::HEAD => {}
@@ -141,11 +180,21 @@ pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job
             request.extensions_mut().insert(on_interim(ticket.clone()));
         }
         let request_time = SystemTime::now();
-        let mut answer = match upstream.fetch(&job.ask.site, request).await {
+        let mut answer = match proxy.upstream.fetch(&job.ask.site, request).await {
             Err(unanswered) => return Fetched::Unanswered(unanswered),
             Ok(answer) => answer,
         };
-        let tags = tags::take(answer.response.headers_mut(), &job.ask.site.cache.tags);
+        let said = answer.response.status();
+        let mut tags = tags::take(answer.response.headers_mut(), &job.ask.site.cache.tags);
+        if let Some(rest) = rest.take() {
+            match rest.join(answer, &proxy.store, proxy.asker(&job.ask)) {
+                Joined::Answer(joined) => answer = *joined,
+                Joined::Useless => continue,
+            }
+            if said == StatusCode::PARTIAL_CONTENT && tags == TagSet::default() {
+                tags = rest.tags();
+            }
+        }
         if validates && answer.response.status() == StatusCode::NOT_MODIFIED {
             let speaks_of_it = job.stored.as_ref().is_some_and(|stored| {
                 conditions::validates(answer.response.headers(), &stored.meta().head)
@@ -156,7 +205,7 @@ pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job
             }
         }
         let times = (request_time, SystemTime::now());
-        return judge(job, answer, tags, validates, times);
+        return judge(job, answer, (said, tags), validates, times);
     }
 }
 
@@ -164,7 +213,7 @@ pub(super) async fn fetch(upstream: &dyn Upstream, node: &str, cdn_id: &str, job
 fn judge(
     job: &Job,
     answer: Answer,
-    tags: TagSet,
+    (said, tags): (StatusCode, TagSet),
     validates: bool,
     (request_time, response_time): (SystemTime, SystemTime),
 ) -> Fetched {
@@ -258,7 +307,8 @@ fn judge(
                     personal.append(name, value.clone());
                 }
             }
-            if status == StatusCode::OK && !head.contains_key(ACCEPT_RANGES) {
+            let has_ranges = matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+            if has_ranges && !head.contains_key(ACCEPT_RANGES) {
                 head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
             let codings = policy.compression.unwrap_or_default();
@@ -293,6 +343,7 @@ fn judge(
                 personal,
                 body,
                 length,
+                said,
                 origin,
             }
         }

@@ -13,13 +13,13 @@ use nearside_cache_store::{Fill, Finished, Follower, Key, Writer};
 use tokio::sync::oneshot;
 
 use super::admit::Ask;
-use super::fetch::{Fetched, Job, fetch};
+use super::fetch::{Fetched, Job};
 use super::freshen::Freshened;
 use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::Refusal;
 use super::ports::Unanswered;
-use super::{Proxy, parts, vary};
+use super::{Proxy, vary};
 use crate::exchange::Body;
 
 /// What a leader's own client is told.
@@ -31,6 +31,8 @@ pub(super) enum Led {
         personal: HeaderMap,
         /// Where to read it, when that is not where the fill was begun.
         elsewhere: Option<Follower<HttpMeta>>,
+        /// What the origin answered with.
+        said: StatusCode,
         origin: Box<str>,
     },
     /// The answer is for this client only.
@@ -90,19 +92,19 @@ impl Proxy {
         tell: oneshot::Sender<Led>,
     ) {
         self.metrics.fills.inc();
-        let fetched = fetch(&*self.upstream, &self.node, &self.cdn_id, &job).await;
+        let fetched = self.fetch(&job).await;
         let led = match fetched {
             Fetched::Storable {
                 meta,
                 personal,
                 body,
                 length,
+                said,
                 origin,
             } => {
                 let right = self.right_place(&job.ask, &place, &meta);
                 let mut elsewhere = None;
                 self.note_shareable(&job, &right, &meta);
-                let before = parts::before(self, &place.primary, &meta).await;
                 self.note_variant(&right, &meta).await;
                 if right.key != place.key
                     && let Fill::Lead(moved) =
@@ -113,14 +115,16 @@ impl Proxy {
                     std::mem::replace(&mut writer, moved).decline();
                 }
                 let asked = meta.request_time;
+                let part = as_part(&meta);
                 writer.head(*meta, length);
                 let led = Led::Storing {
                     personal,
                     elsewhere,
+                    said,
                     origin,
                 };
                 tell_leader(tell, led);
-                self.write_body(&job, &right, writer, body, before, asked)
+                self.write_body(&job, &right, writer, body, part, asked)
                     .await;
                 return;
             }
@@ -179,15 +183,18 @@ impl Proxy {
     /// answer is chosen, so its place may be that of other fields, or of none (RFC 9111 §4.1).
     pub(super) fn right_place(&self, ask: &Ask, place: &Place, meta: &HttpMeta) -> Place {
         let fields = fields_of(meta);
-        let key = if meta.status == StatusCode::PARTIAL_CONTENT {
-            self.part_key(&place.primary)
+        let object = || match fields.is_empty() {
+            true => place.primary.whole().to_vec(),
+            false => vary::variant_key(place.primary.whole(), &fields, &ask.headers),
+        };
+        let part = meta.status == StatusCode::PARTIAL_CONTENT;
+        let part = part.then(|| self.part_key(&object(), &meta.head)).flatten();
+        let key = if let Some(part) = part {
+            part
         } else if place.key == place.primary {
             return place.clone();
-        } else if fields.is_empty() {
-            place.primary.clone()
         } else {
-            let whole = vary::variant_key(place.primary.whole(), &fields, &ask.headers);
-            self.store.key(whole)
+            self.store.key(object())
         };
         Place {
             primary: place.primary.clone(),
@@ -210,34 +217,39 @@ impl Proxy {
         let fill = async move {
             proxy.metrics.fills.inc();
             proxy.note_shareable(&job, &place, &meta);
-            let before = parts::before(&proxy, &place.primary, &meta).await;
             proxy.note_variant(&place, &meta).await;
-            let asked = meta.request_time;
+            let (part, asked) = (as_part(&meta), meta.request_time);
             writer.head(meta, length);
             proxy
-                .write_body(&job, &place, writer, body, before, asked)
+                .write_body(&job, &place, writer, body, part, asked)
                 .await;
         };
         self.fill_tasks.spawn_on(fill, &self.fills);
     }
 
-    /// Brings the body into the store. A body that breaks off is never stored, and its readers see it break. Nor does
-    /// one stay that a write has made unusable since it was `asked` for: its mark may be pushed out later.
+    /// Brings the body into the store. A body that breaks off is never stored as complete, and its readers see it break.
+    /// Nor does one stay that a write has made unusable since it was `asked` for: its mark may be pushed out later. `part`
+    /// is the metadata where it is a part.
     async fn write_body(
         &self,
         job: &Job,
         place: &Place,
         mut writer: Writer<HttpMeta>,
         mut body: Body,
-        before: Option<Stored>,
+        part: Option<HttpMeta>,
         asked: SystemTime,
     ) {
+        let max_bytes = job.ask.site.cache.body_max_bytes;
         let mut written_bytes = 0_u64;
         while let Some(frame) = body.frame().await {
             match frame {
                 Err(error) => {
                     tracing::debug!(site = &*job.ask.site.name, %error, "fill broke off");
-                    writer.fail(error.to_string());
+                    if let Some(broken) = writer.break_off_with(error.to_string())
+                        && self.is_valid(&job.ask, asked)
+                    {
+                        self.keep_beginning(place, broken, max_bytes).await;
+                    }
                     return;
                 }
                 Ok(frame) => {
@@ -257,19 +269,14 @@ impl Proxy {
                 self.store.remove(&place.key);
             }
             // Its length was not known before, and is more than the site wants stored.
-            Ok(Finished::InMemory(_) | Finished::OnDisk)
-                if written_bytes > job.ask.site.cache.body_max_bytes =>
-            {
+            Ok(Finished::InMemory(_) | Finished::OnDisk) if written_bytes > max_bytes => {
                 self.store.remove(&place.key);
             }
-            Ok(Finished::InMemory(part)) => {
-                if let Some(before) = before {
-                    let max_bytes = job.ask.site.cache.body_max_bytes;
-                    self.join_parts(&place.primary, before, part, max_bytes)
-                        .await;
-                }
-            }
-            Ok(Finished::OnDisk | Finished::Nowhere) => {}
+            Ok(Finished::InMemory(_) | Finished::OnDisk) => match part {
+                Some(part) => self.note_part(place, &part, max_bytes).await,
+                None => self.drop_parts(&place.primary, place.key.whole()).await,
+            },
+            Ok(Finished::Nowhere) => {}
             Err(error) => {
                 tracing::debug!(site = &*job.ask.site.name, %error, "fill broke off");
             }
@@ -312,6 +319,11 @@ impl Proxy {
             self.marks.set_solo(place.key.whole(), now);
         }
     }
+}
+
+/// The metadata of a response that is a part.
+fn as_part(meta: &HttpMeta) -> Option<HttpMeta> {
+    (meta.status == StatusCode::PARTIAL_CONTENT).then(|| meta.clone())
 }
 
 /// By what a response is chosen.

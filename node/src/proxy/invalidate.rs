@@ -78,10 +78,13 @@ impl Proxy {
         for tls in [false, true] {
             let whole = key::primary(&site.name, tls, authority, target, &[]);
             let primary = self.store.key(whole);
-            for variant in self.directory(&primary).await.variants() {
+            let directory = self.directory(&primary).await;
+            for variant in directory.variants() {
                 self.store.remove(&self.store.key(variant.clone()));
             }
-            self.store.remove(&self.part_key(&primary));
+            for part in &directory.parts {
+                self.store.remove(&self.store.key(part.key()));
+            }
             self.store.remove(&primary);
         }
     }

@@ -14,6 +14,7 @@ use super::fill::{Place, fields_of};
 use super::key;
 use super::meta::HttpMeta;
 use super::outcome::Fwd;
+use super::parts::{self, Parts, object_of};
 use super::vary::{self, Directory};
 use crate::view::PurgeVerdict;
 
@@ -29,6 +30,8 @@ pub(super) struct Found {
     pub(super) key: Key,
     /// What matches and was not purged, fresh or not.
     pub(super) stored: Option<(Stored, PurgeVerdict)>,
+    /// What is held in part, where nothing is whole.
+    pub(super) parts: Option<Parts>,
     /// What `Cache-Status` says if it is nothing.
     pub(super) fwd: Fwd,
 }
@@ -55,19 +58,32 @@ impl Proxy {
             None => self.store.lookup(&primary).await,
         };
         let mut fwd = Fwd::Miss;
+        let mut at_primary_only = false;
         if let Some(entry) = at_primary {
-            if vary::matches(&entry.meta().selection, &ask.headers) {
-                let stored = self.usable(ask, entry);
+            at_primary_only = vary::matches(&entry.meta().selection, &ask.headers);
+            if !at_primary_only {
+                fwd = Fwd::VaryMiss;
+            } else if let Some(stored) = self.usable(ask, entry) {
                 return Found {
                     key: primary.clone(),
                     primary,
-                    stored,
+                    stored: Some(stored),
+                    parts: None,
                     fwd,
                 };
             }
-            fwd = Fwd::VaryMiss;
         }
         let directory = self.directory(&primary).await;
+        let parts = self.parts(ask, &primary, &directory).await;
+        if at_primary_only {
+            return Found {
+                key: primary.clone(),
+                primary,
+                stored: None,
+                parts,
+                fwd,
+            };
+        }
         let mut first = None;
         let base = primary.whole().clone();
         for whole in directory.keys(&base, &ask.headers) {
@@ -80,6 +96,7 @@ impl Proxy {
                     primary,
                     key,
                     stored: Some(stored),
+                    parts: None,
                     fwd,
                 };
             }
@@ -91,6 +108,7 @@ impl Proxy {
             primary,
             key,
             stored: None,
+            parts,
             fwd,
         }
     }
@@ -128,40 +146,68 @@ impl Proxy {
     /// Notes in the directory where a fresh response was put, so that the next request finds it; takes out what the
     /// bound on variants pushes out. Called before the entry is committed.
     pub(super) async fn note_variant(&self, place: &Place, meta: &HttpMeta) {
-        // A part is beside the variants, not one of them.
-        if meta.status == http::StatusCode::PARTIAL_CONTENT {
+        let selection = &fields_of(meta)[..];
+        let partial = meta.status == http::StatusCode::PARTIAL_CONTENT;
+        if partial && selection.is_empty() {
+            // It is found on the list of parts, and chases nobody off.
             return;
         }
-        let (Place { primary, key }, selection) = (place, &fields_of(meta)[..]);
-        // A few tries: each loss means that another writer of this URL's directory has won.
+        let key = match partial {
+            // A part is listed by itself; here is noted by which fields its object is found.
+            true => object_of(place.key.whole()),
+            false => place.key.whole().clone(),
+        };
+        let gone = self
+            .change_directory(&place.primary, |directory| {
+                let variants = if selection.is_empty() {
+                    // A response without Vary answers every request: what the others were chosen by no longer counts.
+                    if directory.is_empty() {
+                        return None;
+                    }
+                    directory.take_variants()
+                } else if directory.holds(selection, &key) {
+                    return None;
+                } else {
+                    directory.add(selection, &key)
+                };
+                let of_them = |held: &mut parts::Held| variants.contains(&held.object);
+                let parts: Vec<_> = directory.parts.extract_if(.., of_them).collect();
+                Some((variants, parts))
+            })
+            .await;
+        let Some((variants, parts)) = gone else {
+            return;
+        };
+        for held in parts {
+            self.store.remove(&self.store.key(held.key()));
+        }
+        for whole in variants {
+            if whole != key && whole != *place.primary.whole() {
+                self.store.remove(&self.store.key(whole));
+            }
+        }
+    }
+
+    /// Changes the directory under a primary key, and gives what the change gave; none where it changed nothing, or lost
+    /// against other writers of this URL a few times over.
+    pub(super) async fn change_directory<T>(
+        &self,
+        primary: &Key,
+        mut change: impl FnMut(&mut Directory) -> Option<T>,
+    ) -> Option<T> {
         for _ in 0..4 {
             let before = self.store.directory(primary).await;
             let mut directory = before
                 .as_deref()
                 .map_or_else(Directory::default, Directory::decode);
-            let gone = if selection.is_empty() {
-                // A response without Vary answers every request: what the others were chosen by no longer counts.
-                if directory.is_empty() {
-                    return;
-                }
-                std::mem::take(&mut directory).variants().cloned().collect()
-            } else if directory.holds(selection, key.whole()) {
-                return;
-            } else {
-                directory.add(selection, key.whole())
-            };
+            let changed = change(&mut directory)?;
             if self
                 .store
                 .set_directory(primary, before.as_deref(), directory.encode())
             {
-                for whole in gone {
-                    let gone = self.store.key(whole);
-                    if gone != *key && gone != *primary {
-                        self.store.remove(&gone);
-                    }
-                }
-                return;
+                return Some(changed);
             }
         }
+        None
     }
 }

@@ -190,7 +190,7 @@ impl Asked {
 /// `bytes` ranges, one at least; `None` for other units, too many ranges and what does not parse: all are ignored.
 fn parse(line: &[u8]) -> Option<Vec<Asked>> {
     let equals = line.iter().position(|byte| *byte == b'=')?;
-    if !line[..equals].trim_ascii().eq_ignore_ascii_case(b"bytes") {
+    if !line[..equals].eq_ignore_ascii_case(b"bytes") {
         return None;
     }
     let mut asked = Vec::new();
@@ -286,6 +286,14 @@ mod tests {
             ),
             ("bytes=,", 10, Part::Whole),
             ("items=0-1", 10, Part::Whole),
+            ("bytes =0-1", 10, Part::Whole),
+            ("bytes=0 - 1", 10, Part::Whole),
+            ("bytes=+0-1", 10, Part::Whole),
+            ("bytes=0-1-2", 10, Part::Whole),
+            ("bytes=5-6,2-3", 10, Part::Several(vec![5..7, 2..4])),
+            ("bytes=0-4,2-8", 10, Part::Whole),
+            ("bytes=0-,0-,0-,0-", 10, Part::Whole),
+            ("bytes=-99999999999999999999999", 10, Part::Bytes(0..10)),
             ("bytes", 10, Part::Whole),
         ] {
             assert_eq!(of(range, length), expected, "{range} of {length}");

@@ -19,6 +19,7 @@ use super::headers::{self, CACHE_STATUS};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::{Outcome, Own, Passage};
+use super::parts::{Parts, Step};
 use super::range::{Multipart, Part, content_range, part};
 use super::{Proxy, body};
 use crate::exchange::Body;
@@ -39,6 +40,9 @@ impl Proxy {
         entry: &Stored,
         passage: &Passage,
     ) -> Option<Response<Body>> {
+        if entry.meta().status == StatusCode::PARTIAL_CONTENT {
+            return self.send_parts(ask, entry, passage).await;
+        }
         if let Some(response) = self.send_as_in_memory(ask, entry, passage) {
             return Some(response);
         }
@@ -66,40 +70,40 @@ impl Proxy {
         Some(response)
     }
 
-    /// Answers with bytes of a stored part, which are those that `content_range` says of the object.
-    pub(super) async fn send_slice(
+    /// The head of an answer out of parts, and the steps to its body. `meta` is that of the object.
+    pub(super) fn head_of_parts(
         &self,
         ask: &Ask,
-        entry: &Stored,
-        bytes: Range<u64>,
-        content_range: &str,
+        meta: &HttpMeta,
+        parts: &Parts,
         passage: &Passage,
-    ) -> Option<Response<Body>> {
-        let meta = entry.meta();
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let mut fields = meta.head.clone();
-        fields.insert(AGE, HeaderValue::from(meta.freshness.age_s(ask.now)));
-        self.sign(&mut fields, passage);
-        headers::set(&mut fields, CONTENT_RANGE, content_range);
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
-        *response.headers_mut() = fields;
-        *response.body_mut() = match entry.body() {
-            Some(pieces) => body::in_memory(pieces, bytes),
-            None => body::from_reader(self.store.read(entry, bytes).await.ok()?),
+    ) -> Option<(Response<Body>, Vec<Step>)> {
+        let length = Some(parts.total_bytes);
+        let (response, content) = self.head(ask, meta, (length, true), passage);
+        let steps = match content {
+            Content::Nothing => Vec::new(),
+            Content::Bytes(range) => parts.steps(&range)?,
+            Content::Parts(several) => {
+                let mut steps = Vec::new();
+                for (head, range) in several.parts {
+                    steps.push(Step::Text(head));
+                    steps.extend(parts.steps(&range)?);
+                }
+                steps.push(Step::Text(several.end));
+                steps
+            }
         };
-        Some(response)
+        Some((response, steps))
     }
 
-    /// Answers from a running fill as it is, piece by piece as they arrive.
+    /// Answers from a running fill as it is, piece by piece as they arrive. The length is the body's, where it is known.
     pub(super) fn send_running(
         &self,
         ask: &Ask,
         meta: &HttpMeta,
-        mut follower: Follower<HttpMeta>,
+        (length, mut follower): (Option<u64>, Follower<HttpMeta>),
         passage: &Passage,
     ) -> Response<Body> {
-        let length = follower.length();
         // Several parts of what is still arriving could be far apart: then the whole object comes sooner.
         let (mut response, content) = self.head(ask, meta, (length, false), passage);
         if let Content::Bytes(range) = content {

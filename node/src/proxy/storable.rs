@@ -99,10 +99,6 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
         Vary::Fields(fields) => fields,
         Vary::Anything => return Err(Refusal::VaryAnything),
     };
-    // Parts are used while they are fresh, and never asked about.
-    if partial && (!vary.is_empty() || exchange.lifetime.seconds == 0) {
-        return Err(Refusal::Status);
-    }
     let may = exchange.lifetime.is_explicit()
         || directives.public
         || exchange.site_ttl
@@ -172,7 +168,7 @@ fn understood(status: StatusCode) -> bool {
 /// its rule names the status.
 #[must_use]
 pub(super) fn ttl_applies(ttl: Ttl, status: StatusCode) -> bool {
-    ttl.names_status || matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308)
+    ttl.names_status || matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308)
 }
 
 #[cfg(test)]
@@ -303,14 +299,8 @@ mod tests {
             ..case()
         };
         part.check(&[(CC, "max-age=1")], Ok(&[]));
-        part.check(
-            &[(CC, "max-age=0"), ("etag", "\"a\"")],
-            Err(Refusal::Status),
-        );
-        part.check(
-            &[(CC, "max-age=1"), ("vary", "accept")],
-            Err(Refusal::Status),
-        );
+        part.check(&[(CC, "max-age=0"), ("etag", "\"a\"")], Ok(&[]));
+        part.check(&[(CC, "max-age=1"), ("vary", "accept")], Ok(&[]));
         Case {
             status: 302,
             ..case()

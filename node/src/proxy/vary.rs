@@ -10,6 +10,7 @@ use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, Hea
 use serde::{Deserialize, Serialize};
 
 use super::cache_control::{Quotes, element_end};
+use super::parts::Held;
 
 /// Sets of fields that one URL may have at a time.
 const SETS_MAX: usize = 4;
@@ -145,6 +146,9 @@ fn part(key: &mut Vec<u8>, bytes: &[u8]) {
 pub(super) struct Directory {
     /// Newest first.
     sets: Vec<Set>,
+    /// Parts of the URL's objects, oldest first. Records of old lack the list.
+    #[serde(default)]
+    pub(super) parts: Vec<Held>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +186,12 @@ impl Directory {
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
         self.sets.is_empty()
+    }
+
+    /// Forgets all variants, and gives their keys.
+    pub(super) fn take_variants(&mut self) -> Vec<bytes::Bytes> {
+        let sets = std::mem::take(&mut self.sets);
+        sets.into_iter().flat_map(|set| set.variants).collect()
     }
 
     /// The keys under which a request's variant may be, newest set of fields first.

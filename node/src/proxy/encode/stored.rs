@@ -123,7 +123,9 @@ impl Proxy {
             length: Some(entry.body_bytes()),
         };
         match self.encode(ask, &original, coding, reader).await {
-            Encoded::Running(meta, reader) => Some(self.send_running(ask, &meta, reader, passage)),
+            Encoded::Running(meta, reader) => {
+                Some(self.send_running(ask, &meta, (None, reader), passage))
+            }
             Encoded::Stored(encoded, _) => {
                 match self.send_as_stored(ask, &encoded, passage).await {
                     Some(response) => Some(response),
@@ -161,17 +163,16 @@ impl Proxy {
         &self,
         ask: &Ask,
         meta: &HttpMeta,
-        follower: Follower<HttpMeta>,
+        (length, follower): (Option<u64>, Follower<HttpMeta>),
         passage: &Passage,
     ) -> Response<Body> {
-        let length = follower.length();
         let coding = match ask.coding_for(meta, length) {
             Some(coding) if !ask.wants_head_only(meta) => coding,
             Some(coding) => {
                 let meta = encoded_meta(meta, coding, follower.body_id());
                 return self.head(ask, &meta, (None, false), passage).0;
             }
-            None => return self.send_running(ask, meta, follower, passage),
+            None => return self.send_running(ask, meta, (length, follower), passage),
         };
         let key = follower.key().clone();
         let original = Original {
@@ -182,15 +183,18 @@ impl Proxy {
             length,
         };
         match self.encode(ask, &original, coding, follower).await {
-            Encoded::Running(meta, reader) => self.send_running(ask, &meta, reader, passage),
+            Encoded::Running(meta, reader) => {
+                self.send_running(ask, &meta, (None, reader), passage)
+            }
             Encoded::Stored(encoded, follower) => {
                 match self.send_as_stored(ask, &encoded, passage).await {
                     Some(response) => response,
-                    None => self.send_running(ask, meta, follower, passage),
+                    None => self.send_running(ask, meta, (length, follower), passage),
                 }
             }
             Encoded::Refused(follower) => {
-                self.send_running(ask, meta, follower, &passage.with_detail(BUSY))
+                let passage = passage.with_detail(BUSY);
+                self.send_running(ask, meta, (length, follower), &passage)
             }
         }
     }

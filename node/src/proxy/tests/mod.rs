@@ -6,6 +6,7 @@ mod explain;
 mod fills;
 mod hits;
 mod messages;
+mod parts;
 mod passing;
 mod rules;
 mod stale;

@@ -1,0 +1,172 @@
+//! Ranges, parts of objects and how they are completed, through the program itself.
+
+use http::Method;
+use nearside_tests::{Got, Origin, Reply, Request, Serve, content, eventually, patience, run};
+
+/// An origin that serves `path` in ranges, as version `version`, with a strong tag.
+fn ranged(origin: &Origin, path: &'static str, version: u64, length: usize) {
+    origin.script(path, move |seen| {
+        let tag = format!("\"v{version}\"");
+        let whole = content(path, version, length);
+        let same = seen.field("if-range").is_none_or(|asked| asked == tag);
+        let range = seen
+            .field("range")
+            .filter(|_| same)
+            .and_then(|range| bytes_of(&range, length));
+        let reply = match range {
+            None => Reply::content(path, version, length),
+            Some((first, last)) => Reply::new(whole.slice(first..=last))
+                .status(206)
+                .field("content-range", &format!("bytes {first}-{last}/{length}")),
+        };
+        reply
+            .cache_control("public, max-age=600")
+            .field("etag", &tag)
+            .field("accept-ranges", "bytes")
+    });
+}
+
+fn bytes_of(range: &str, length: usize) -> Option<(usize, usize)> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    match (first.parse(), last.parse::<usize>()) {
+        (Ok(first), Ok(last)) => Some((first, last.min(length - 1))),
+        (Ok(first), Err(_)) => Some((first, length - 1)),
+        (Err(_), Ok(count)) => Some((length.saturating_sub(count), length - 1)),
+        _ => None,
+    }
+}
+
+async fn range(serve: &Serve, path: &str, range: &str) -> Got {
+    serve.get(path).field("range", range).send().await
+}
+
+#[test]
+fn ranges_of_every_kind_come_from_the_stored_object() {
+    run(async {
+        let origin = Origin::start().await;
+        let serve = Serve::start(&[&origin.url()], &[]).await;
+        let path = "/c/10000/film";
+        let whole = serve.get(path).send().await.sound(path).body;
+        for (asked, bytes, said) in [
+            ("bytes=0-99", 0..100, "bytes 0-99/10000"),
+            ("bytes=9990-", 9990..10_000, "bytes 9990-9999/10000"),
+            ("bytes=-1", 9999..10_000, "bytes 9999-9999/10000"),
+            (
+                "bytes=5-99999999999999999999",
+                5..10_000,
+                "bytes 5-9999/10000",
+            ),
+            ("bytes=7-7,10000-", 7..8, "bytes 7-7/10000"),
+        ] {
+            let got = range(&serve, path, asked).await;
+            assert_eq!(
+                (got.status, got.field("content-range").as_deref()),
+                (206, Some(said))
+            );
+            assert_eq!(got.body, whole.slice(bytes), "{asked}");
+        }
+        let several = range(&serve, path, "bytes=-2, 0-1").await;
+        let kind = several.field("content-type").unwrap();
+        assert!(
+            kind.starts_with("multipart/byteranges; boundary="),
+            "{kind}"
+        );
+        assert_eq!(several.status, 206);
+        for asked in ["bytes=10000-", "bytes=-0"] {
+            let got = range(&serve, path, asked).await;
+            assert_eq!(got.status, 416);
+            assert_eq!(got.field("content-range").unwrap(), "bytes */10000");
+        }
+        let bomb = format!("bytes=0-{}", ",0-".repeat(500));
+        for ignored in ["lines=0-1", "bytes=5-2", "bytes=x", "bytes=0-5,3-9", &bomb] {
+            range(&serve, path, ignored).await.sound(path);
+        }
+        let tag = serve.get(path).send().await.field("etag").unwrap();
+        let conditional = |name: &'static str, value: String| {
+            let request = serve.get(path).field("range", "bytes=0-1");
+            request.field(name, &value).send()
+        };
+        assert_eq!(conditional("if-range", tag.clone()).await.status, 206);
+        assert_eq!(
+            conditional("if-range", format!("W/{tag}")).await.status,
+            200
+        );
+        assert_eq!(
+            conditional("if-range", "\"other\"".to_owned()).await.status,
+            200
+        );
+        assert_eq!(conditional("if-none-match", tag).await.status, 304);
+        let head = Request::new(Method::HEAD, "any.example", path);
+        let got = head
+            .field("range", "bytes=0-1")
+            .to(serve.address)
+            .send()
+            .await;
+        assert_eq!(
+            (got.status, got.field("content-length").unwrap()),
+            (200, "10000".to_owned())
+        );
+        assert_eq!(origin.asked_for(path), 1);
+    });
+}
+
+#[test]
+fn what_is_stored_in_part_is_completed_and_not_fetched_again() {
+    run(async {
+        let origin = Origin::start().await;
+        let serve = Serve::start(&[&origin.url()], &[]).await;
+        let (path, length) = ("/film", 3_000_000);
+        ranged(&origin, path, 1, length);
+        let whole = content(path, 1, length);
+        let got = range(&serve, path, "bytes=2000000-2999999").await;
+        assert_eq!((got.status, got.body), (206, whole.slice(2_000_000..)));
+        eventually("the part answers", patience(), async || {
+            let got = range(&serve, path, "bytes=2500000-2500009").await;
+            assert_eq!(got.body, whole.slice(2_500_000..2_500_010));
+            if got.is_hit() {
+                Ok(())
+            } else {
+                Err(got.cache_status())
+            }
+        })
+        .await;
+        let got = serve.get(path).send().await;
+        assert_eq!((got.status, got.body.len()), (200, length));
+        assert_eq!(got.body, whole);
+        assert!(got.cache_status().contains("fwd-status=206"), "{got:?}");
+        let asked = origin.seen(path);
+        let last = asked.last().unwrap();
+        assert_eq!(last.field("range").unwrap(), "bytes=0-1999999");
+        assert_eq!(last.field("if-range").unwrap(), "\"v1\"");
+        assert!(serve.get(path).send().await.is_hit());
+    });
+}
+
+#[test]
+fn a_download_that_broke_off_goes_on_where_it_ended() {
+    run(async {
+        let origin = Origin::start().await;
+        let serve = Serve::start(&[&origin.url()], &[]).await;
+        let (path, length) = ("/package", 900_000);
+        let torn = Reply::content(path, 1, length)
+            .cache_control("max-age=600")
+            .field("etag", "\"v1\"")
+            .in_pieces(9, std::time::Duration::from_millis(5))
+            .break_after(600_000);
+        origin.on(path, torn);
+        let got = serve.get(path).send().await;
+        assert!(got.broken.is_some() || got.status >= 500, "{got:?}");
+        ranged(&origin, path, 1, length);
+        eventually("its beginning is kept", patience(), async || {
+            let got = range(&serve, path, "bytes=0-9").await;
+            if got.is_hit() {
+                Ok(())
+            } else {
+                Err(got.cache_status())
+            }
+        })
+        .await;
+        let got = serve.get(path).send().await;
+        assert_eq!(got.body, content(path, 1, length));
+    });
+}
