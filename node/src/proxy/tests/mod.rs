@@ -1,6 +1,7 @@
 //! The proxy end to end: a real store on a real folder, real origins' pools, a scripted origin on a loopback socket.
 
 mod caching;
+mod combined;
 mod encoding;
 mod explain;
 mod fills;
