@@ -152,7 +152,9 @@ impl Proxy {
 async fn fetch(proxy: &Proxy, job: &Job) -> Fetched {
     let (node, cdn_id) = (&*proxy.node, &*proxy.cdn_id);
     let mut rest = job.rest.clone();
+    // What answers a request that says no-store must not be stored, and a 304 would be (RFC 9111 §5.2.1.5).
     let mut validates = job.ask.method == Method::GET
+        && !job.ask.directives.no_store
         && job
             .stored
             .as_ref()
@@ -239,7 +241,10 @@ fn judge(
         }
         if job.ask.method == Method::HEAD {
             let (request, bytes) = (&job.ask.headers, stored.body_bytes());
-            let says = head_says(request, status, response.headers(), stored.meta(), bytes);
+            let says = match job.ask.directives.no_store {
+                true => HeadSays::Nothing,
+                false => head_says(request, status, response.headers(), stored.meta(), bytes),
+            };
             let now = match says {
                 HeadSays::Same => Some(after(&word())),
                 HeadSays::Another => None,

@@ -42,6 +42,8 @@ pub mod fuzzing;
 mod headers;
 mod invalidate;
 pub mod key;
+#[cfg(test)]
+mod laws;
 mod lookup;
 mod marks;
 mod meta;

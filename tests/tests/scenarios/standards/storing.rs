@@ -237,6 +237,19 @@ fn what_directives_forbid_is_not_stored() {
             .get("cache-control: no-store")
             .hit_of(2),
     );
+    cases.push(
+        case("nor does a 304 to such a request update what is")
+            .says(200, "cache-control: max-age=0\netag: \"a\"")
+            .says(200, "cache-control: max-age=3600\netag: \"b\"")
+            .says(304, "cache-control: max-age=3600\netag: \"a\"")
+            .get("")
+            .get("cache-control: no-store")
+            .reaches()
+            .sends("!if-none-match")
+            .get("")
+            .validated()
+            .sends("if-none-match: \"a\""),
+    );
     table(cases);
 }
 
