@@ -107,6 +107,8 @@ pub struct CacheSettings {
     pub body_max_bytes: u64,
     /// How answers are tagged.
     pub tags: TagSettings,
+    /// Whose PURGE requests are done; none: nobody's.
+    pub purge_from: Vec<IpNet>,
 }
 
 impl Default for CacheSettings {
@@ -117,6 +119,7 @@ impl Default for CacheSettings {
             strict: false,
             body_max_bytes: 4 << 30,
             tags: TagSettings::default(),
+            purge_from: Vec::new(),
         }
     }
 }

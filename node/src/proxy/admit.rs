@@ -14,6 +14,7 @@ use super::encode::Accepts;
 use super::headers::Choosing;
 use super::key::{Authority, Target};
 use super::outcome::{Own, Refusal};
+use super::purging::is_purge;
 use super::{Proxy, apart, headers, key};
 use crate::config::policy::{ClientDirectives, Policy};
 use crate::config::rule::Ruling;
@@ -201,7 +202,8 @@ impl Proxy {
         }
         let target =
             Target::normalise(&uri, &site.rules).map_err(|_| Turned::at(Own::BadRequest, site))?;
-        if site.tls.redirect_http && !client.tls {
+        // Plugins that purge ask where the pages were made, and follow nothing.
+        if site.tls.redirect_http && !client.tls && !is_purge(&method) {
             return Err(Turned {
                 location: Some(self.https_url(&authority, &target)),
                 ..Turned::at(Own::Redirect, site)

@@ -12,6 +12,7 @@ use super::fetch::Job;
 use super::fill::Place;
 use super::lookup::{Found, Stored};
 use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
+use super::purging::is_purge;
 use super::parts::{Rest, Use, asks_far_in};
 use super::reuse::{Because, Circumstances, Reuse};
 use crate::config::rule::Ruling;
@@ -93,6 +94,9 @@ impl Proxy {
         request_id: u64,
     ) -> Answered {
         if let Some(refusal) = ask.bypass(!body.is_end_stream()) {
+            if is_purge(&ask.method) {
+                return self.purging(ask).await;
+            }
             return self.pass(ask, body, refusal, request_id).await;
         }
         for look in 0..LOOKS {

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::outcome::LABELS;
+use super::outcome::{LABELS, Own};
 pub(super) use site::SiteMetrics;
 
 /// Sites that are counted apart; more than any view holds, and a bound should sites come and go for years.
@@ -36,7 +37,14 @@ pub struct ProxyMetrics {
     pub(super) encoded: Counter,
     /// Bodies that went out as they are because too many were being encoded.
     pub(super) encoders_busy: Counter,
+    purges: Family<PurgeLabels, Counter>,
     sites: Arc<Sites>,
+}
+
+/// How a PURGE request ended: [`Own::word`], a closed list.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PurgeLabels {
+    outcome: &'static str,
 }
 
 /// The counters of every site seen so far.
@@ -51,8 +59,14 @@ impl ProxyMetrics {
             collapsed: Counter::default(),
             encoded: Counter::default(),
             encoders_busy: Counter::default(),
+            purges: Family::default(),
             sites: Arc::default(),
         };
+        registry.register(
+            "nearside_proxy_purge_requests",
+            "PURGE requests of clients, by how they ended",
+            metrics.purges.clone(),
+        );
         registry.register_collector(Box::new(Arc::clone(&metrics.sites)));
         registry.register(
             "nearside_proxy_fills",
@@ -75,6 +89,12 @@ impl ProxyMetrics {
             metrics.encoders_busy.clone(),
         );
         metrics
+    }
+
+    /// Counts a PURGE request.
+    pub(super) fn purged(&self, own: Own) {
+        let outcome = own.word();
+        self.purges.get_or_create(&PurgeLabels { outcome }).inc();
     }
 
     /// Counts at a site. A hit counts no reference: all workers would count it at one place.

@@ -9,7 +9,7 @@
 //! * [`answer`]: which way to go; [`bring`]: leading, following or going alone, and [`endings`] where that fails.
 //! * [`fetch`]: asking upstream; [`storable`], [`freshen`]: judging what it said, and under which [`tags`]; [`fill`]:
 //!   bringing it into the store while readers follow; [`parts`] of objects.
-//! * [`invalidate`]: what writes make unusable.
+//! * [`invalidate`]: what writes make unusable; [`purging`]: requests to purge.
 //! * [`encode`]: content codings, made once for each stored body.
 //! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
 //! * [`explain`]: what would become of a request, by the same phases.
@@ -51,6 +51,7 @@ mod metrics;
 mod outcome;
 mod parts;
 mod ports;
+mod purging;
 mod range;
 mod respond;
 mod reuse;
@@ -79,7 +80,9 @@ pub use explain::{
 pub use meta::HttpMeta;
 pub use metrics::ProxyMetrics;
 pub use outcome::{LABELS, Outcome, Passage};
-pub use ports::{Alone, Answer, Invalidation, Neighbours, Unanswered, Upstream};
+pub use ports::{
+    Alone, Answer, Invalidation, Neighbours, NotPurged, Purging, Unanswered, Upstream,
+};
 
 use crate::exchange::{Body, Client, Handle, PlainHead};
 use crate::observe::access::AccessLog;
@@ -138,6 +141,7 @@ pub struct Proxy {
     fills: Runtime,
     fill_permits: Arc<Semaphore>,
     fill_tasks: TaskTracker,
+    purge_turns: Semaphore,
     marks: Marks,
     encoders: Encoders,
     metrics: ProxyMetrics,
@@ -173,6 +177,7 @@ impl Proxy {
             fills: parts.fills,
             fill_permits: Arc::new(Semaphore::new(parts.fills_max)),
             fill_tasks: TaskTracker::new(),
+            purge_turns: Semaphore::new(purging::PURGES_MAX),
             marks: Marks::default(),
             encoders: Encoders::new(
                 parts.metrics.encoded.clone(),

@@ -89,6 +89,12 @@ pub enum Own {
     OnlyIfCached,
     /// 502, 503 or 504: no origin answered.
     NoOrigin,
+    /// 200: a PURGE request was done.
+    Purged,
+    /// 405: this site takes no PURGE requests.
+    NoPurge,
+    /// 503: a PURGE request found no quorum in time, or too many others.
+    NoQuorum,
 }
 
 impl Own {
@@ -104,6 +110,9 @@ impl Own {
             Self::Loop => "loop",
             Self::OnlyIfCached => "only-if-cached",
             Self::NoOrigin => "no-origin",
+            Self::Purged => "purged",
+            Self::NoPurge => "no-purge",
+            Self::NoQuorum => "no-quorum",
         }
     }
 }

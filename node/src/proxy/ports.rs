@@ -53,18 +53,55 @@ pub struct Invalidation {
 }
 
 /// The other nodes of the cluster, as far as the proxy has something to tell them.
+#[async_trait]
 pub trait Neighbours: Send + Sync + 'static {
     /// Tells them what a write here has made unusable. Neither waits nor fails: news are delivered as soon as they can
     /// be.
     fn tell(&self, news: Invalidation);
+
+    /// Has them agree on a purge. Returns its index once it is in force on this node.
+    async fn purge(
+        &self,
+        site: &str,
+        what: Purging,
+        soft: bool,
+        author: String,
+    ) -> Result<u64, NotPurged>;
+}
+
+/// What of a site is to be purged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purging {
+    /// A purge identity.
+    Url(String),
+    /// What begins so.
+    Prefix(String),
+    /// What carries this tag.
+    Tag(String),
+}
+
+/// Why something was not purged.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotPurged {
+    /// It never will be.
+    #[error("{0}")]
+    Refused(String),
+    /// Not now.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// Nobody to tell.
 #[derive(Clone, Copy, Debug)]
 pub struct Alone;
 
+#[async_trait]
 impl Neighbours for Alone {
     fn tell(&self, _: Invalidation) {}
+
+    async fn purge(&self, _: &str, _: Purging, _: bool, _: String) -> Result<u64, NotPurged> {
+        Err(NotPurged::Unavailable("there is no cluster".to_owned()))
+    }
 }
 
 #[async_trait]

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPIRES, HeaderValue,
+    AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPIRES, HeaderValue,
     LOCATION, RETRY_AFTER, VIA,
 };
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -254,6 +254,27 @@ impl Proxy {
         response
     }
 
+    /// The same for a program that asked.
+    pub(super) fn own_json(&self, own: Own, said: &serde_json::Value) -> Response<Body> {
+        let text = format!("{said}\n");
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = status_of(own);
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+        match own {
+            Own::NoPurge => {
+                let methods = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE";
+                fields.insert(ALLOW, HeaderValue::from_static(methods));
+            }
+            Own::NoQuorum => drop(fields.insert(RETRY_AFTER, HeaderValue::from(1))),
+            _ => {}
+        }
+        *response.body_mut() = text.into();
+        response
+    }
+
     /// Our lines in `Via` and `Cache-Status`.
     fn sign(&self, fields: &mut HeaderMap, passage: &Passage) {
         thread_local! {
@@ -295,6 +316,9 @@ fn status_of(own: Own) -> StatusCode {
         Own::Loop => StatusCode::LOOP_DETECTED,
         Own::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
         Own::NoOrigin => StatusCode::BAD_GATEWAY,
+        Own::Purged => StatusCode::OK,
+        Own::NoPurge => StatusCode::METHOD_NOT_ALLOWED,
+        Own::NoQuorum => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

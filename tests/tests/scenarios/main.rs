@@ -23,6 +23,7 @@ mod partition;
 mod protection;
 mod proxies;
 mod purge;
+mod purging;
 mod ranges;
 mod robust;
 mod rules;

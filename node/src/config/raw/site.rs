@@ -93,6 +93,7 @@ pub(in crate::config) struct SiteCache {
     pub(in crate::config) key: CacheKey,
     pub(in crate::config) body_max: Option<Size>,
     pub(in crate::config) tags: CacheTags,
+    pub(in crate::config) purge_from: Option<OneOrMore>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -61,6 +61,7 @@ pub(super) fn cache(
             .body_max
             .map_or(CacheSettings::default().body_max_bytes, |size| size.0),
         tags: super::tags::tags(raw.tags, source)?,
+        purge_from: super::tags::purge_from(raw.purge_from, source)?,
     };
     Ok((settings, base))
 }

@@ -1,11 +1,14 @@
-//! `[cache] tags`: which fields of an answer carry tags.
+//! `[cache] tags`: which fields of an answer carry tags; and `purge_from`: whose PURGE requests are done.
 
 use http::header::{self, HeaderName};
+use ipnet::IpNet;
 
+use super::super::address;
 use super::super::error::ConfigError;
 use super::super::raw;
 use super::super::site::{TagField, TagSettings};
 use super::super::text::Text;
+use super::super::units::OneOrMore;
 
 /// Fields that carry tags at most.
 const TAG_FIELDS_MAX: usize = 8;
@@ -52,4 +55,23 @@ pub(super) fn tags(raw: raw::CacheTags, source: &Text<'_>) -> Result<TagSettings
         settings.fields.push(field);
     }
     Ok(settings)
+}
+
+const PURGE_FROM_MAX: usize = 256;
+
+/// `purge_from = […]`.
+pub(super) fn purge_from(
+    raw: Option<OneOrMore>,
+    source: &Text<'_>,
+) -> Result<Vec<IpNet>, ConfigError> {
+    let entries = raw.unwrap_or_default().0;
+    if entries.len() > PURGE_FROM_MAX {
+        let what = format!("more than {PURGE_FROM_MAX} networks");
+        return Err(source.wrong("cache.purge_from", what));
+    }
+    let network = |(index, entry): (usize, &String)| {
+        address::network(entry)
+            .map_err(|what| source.wrong(&format!("cache.purge_from.{index}"), what))
+    };
+    entries.iter().enumerate().map(network).collect()
 }

@@ -45,6 +45,7 @@ stale_while_revalidate = "30s"
 set_cookie = "strip"
 body_max = "1 GiB"
 tags = {{ fields = ["X-Groups", "xkey"], send = true }}
+purge_from = ["10.0.0.0/8", "2001:db8::1"]
 key = {{ query_drop = ["utm_*"] }}
 [[rule]]
 match = {{ path = "/assets/*" }}
@@ -83,6 +84,8 @@ pins = {{}}
     assert!(far.point.is_some());
     assert_eq!(site.cache.set_cookie, SetCookie::Strip);
     assert_eq!(site.cache.body_max_bytes, 1 << 30);
+    let from = site.cache.purge_from.iter().map(ToString::to_string);
+    assert!(from.eq(["10.0.0.0/8", "2001:db8::1/128"]));
     let tags = &site.cache.tags;
     let fields = tags.fields.iter();
     let fields = fields.map(|field| (field.name.as_str(), field.by_commas));
@@ -180,6 +183,10 @@ fn what_is_wrong_is_said_with_its_line() {
         (
             format!("{SMALL}[cache]\ntags = {{ fields = [\"xkey\", \"X Tags\"] }}\n"),
             "s.toml:6: \"X Tags\" cannot carry tags; write a response field like \"Cache-Tag\"",
+        ),
+        (
+            format!("{SMALL}[cache]\npurge_from = [\"10.0.0.0/40\"]\n"),
+            "s.toml:6: \"10.0.0.0/40\" is not a network; write it like \"198.51.100.0/24\" or \"2001:db8::/32\"",
         ),
         (
             format!("{SMALL}[cache]\ntags = {{ fields = [\"xkey\", \"XKey\"] }}\n"),

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nearside_cluster::{Cluster, NodeId, PeerAddress};
+use async_trait::async_trait;
+use nearside_cluster::{
+    Change, Cluster, NodeId, PeerAddress, ProposeError, Purge, PurgeScope,
+};
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
@@ -14,10 +17,12 @@ use super::metrics::{COALESCED, DELIVERED, NewsMetrics, QUEUED, RETRIED, WIDENED
 use super::outbox::{Outbox, Put};
 use super::{Batch, KIND};
 use crate::peer::PeerClient;
-use crate::proxy::{Invalidation, Neighbours};
+use crate::proxy::{Invalidation, Neighbours, NotPurged, Purging};
 
 /// For one batch to be answered. A link that was cut takes no longer than this to be noticed.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+/// For this node to apply a purge that was agreed on.
+const APPLY_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries at a node that does not answer; it doubles.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -81,9 +86,44 @@ impl Herald {
     }
 }
 
+#[async_trait]
 impl Neighbours for Herald {
     fn tell(&self, news: Invalidation) {
         self.inner.tell(&Arc::new(news));
+    }
+
+    async fn purge(
+        &self,
+        site: &str,
+        what: Purging,
+        soft: bool,
+        author: String,
+    ) -> Result<u64, NotPurged> {
+        let purge = Purge {
+            site: site.to_owned(),
+            scope: match what {
+                Purging::Url(url) => PurgeScope::Url(url),
+                Purging::Prefix(prefix) => PurgeScope::Prefix(prefix),
+                Purging::Tag(tag) => PurgeScope::Tag(tag),
+            },
+            soft,
+            author,
+        };
+        let cluster = &self.inner.cluster;
+        let committed = match cluster.propose(Change::Purged(purge)).await {
+            Ok(committed) => committed,
+            Err(ProposeError::Refused(why)) => return Err(NotPurged::Refused(why.to_string())),
+            Err(error) => return Err(NotPurged::Unavailable(error.to_string())),
+        };
+        let mut state = cluster.watch();
+        let applied = state.wait_for(|state| state.applied >= committed.index);
+        match tokio::time::timeout(APPLY_PATIENCE, applied).await {
+            Ok(Ok(_)) => Ok(committed.index),
+            _ => Err(NotPurged::Unavailable(format!(
+                "agreed on at index {}, and not in force here yet",
+                committed.index
+            ))),
+        }
     }
 }
 
