@@ -106,9 +106,11 @@ fn wanted(
     url: &str,
     settings: &TagSettings,
 ) -> Result<(Vec<Purging>, bool), String> {
-    let soft = SOFT
-        .iter()
-        .any(|name| headers.get(name).is_some_and(|value| is_yes(value.as_bytes())));
+    let soft = SOFT.iter().any(|name| {
+        headers
+            .get(name)
+            .is_some_and(|value| is_yes(value.as_bytes()))
+    });
     let mut tags: Vec<String> = Vec::new();
     let mut names_tags = false;
     for field in &settings.fields {
@@ -193,7 +195,12 @@ mod tests {
     fn a_request_names_a_url_a_prefix_or_tags() {
         let url = |text: &str| vec![Purging::Url(text.into())];
         let prefix = |text: &str| vec![Purging::Prefix(text.into())];
-        let tags = |names: &[&str]| names.iter().map(|tag| Purging::Tag((*tag).into())).collect();
+        let tags = |names: &[&str]| {
+            names
+                .iter()
+                .map(|tag| Purging::Tag((*tag).into()))
+                .collect()
+        };
         check("h/a?b", &[], Ok((url("h/a?b"), false)));
         check("h/a", &[("x-soft-purge", "1")], Ok((url("h/a"), true)));
         check("h/a", &[("x-soft-purge", "0")], Ok((url("h/a"), false)));
@@ -205,7 +212,11 @@ mod tests {
         check("h/a.*", &[regex], Ok((prefix("h/a"), false)));
         check("h/a", &[regex], Err(".*"));
         check("h/(a|b).*", &[regex], Err(".*"));
-        check("h/a", &[("x-purge-method", "exact")], Ok((url("h/a"), false)));
+        check(
+            "h/a",
+            &[("x-purge-method", "exact")],
+            Ok((url("h/a"), false)),
+        );
         check("h/a", &[("x-purge-method", "ban")], Err("ban"));
         let fields = [("cache-tag", "a, b"), ("xkey", "c a")];
         check("h/", &fields, Ok((tags(&["a", "b", "c"]), false)));

@@ -16,7 +16,11 @@ fn json(got: &Got) -> serde_json::Value {
 }
 
 fn pages(origin: &Origin) {
-    for (path, tags) in [("/blog/1", "one, blog"), ("/blog/2", "blog"), ("/", "front")] {
+    for (path, tags) in [
+        ("/blog/1", "one, blog"),
+        ("/blog/2", "blog"),
+        ("/", "front"),
+    ] {
         let reply = Reply::new(path)
             .cache_control("max-age=600")
             .field("etag", "\"a\"")
@@ -73,7 +77,10 @@ fn a_purge_request_from_the_list_is_done_on_every_node() {
         gone(&["/blog/1"], &["/blog/2", "/"]).await;
 
         let got = ask("/blog/*").send().await;
-        assert_eq!(json(&got)["purged"][0]["prefix"], format!("{}/blog/", stage.host));
+        assert_eq!(
+            json(&got)["purged"][0]["prefix"],
+            format!("{}/blog/", stage.host)
+        );
         gone(&["/blog/1", "/blog/2"], &["/"]).await;
 
         let regex = ask("/.*").field("x-purge-method", "regex").send().await;
@@ -91,10 +98,21 @@ fn a_purge_request_from_the_list_is_done_on_every_node() {
         let seen = stage.origin.seen("/blog/2");
         assert!(seen.last().unwrap().field("if-none-match").is_some());
 
-        let got = ask("/(a|b).*").field("x-purge-method", "regex").send().await;
+        let got = ask("/(a|b).*")
+            .field("x-purge-method", "regex")
+            .send()
+            .await;
         assert_eq!(got.status, 400, "{got:?}");
         assert!(json(&got)["error"].as_str().unwrap().contains(".*"));
-        let all = ["/blog/1", "/blog/2", "/", "/blog/*", "/.*", "/x/../blog/1", "/(a|b).*"];
+        let all = [
+            "/blog/1",
+            "/blog/2",
+            "/",
+            "/blog/*",
+            "/.*",
+            "/x/../blog/1",
+            "/(a|b).*",
+        ];
         for seen in all.iter().flat_map(|path| stage.origin.seen(path)) {
             assert_eq!(seen.method, Method::GET, "the origin was asked to purge");
         }
@@ -120,7 +138,13 @@ fn others_may_not_purge_and_the_origin_is_not_asked() {
             assert!(json(&got)["error"].is_string());
             assert_eq!(got.field("allow").is_some(), status == 405);
             assert!(stage.get("/").send().await.is_hit());
-            assert!(stage.origin.seen("/").iter().all(|seen| seen.method == Method::GET));
+            assert!(
+                stage
+                    .origin
+                    .seen("/")
+                    .iter()
+                    .all(|seen| seen.method == Method::GET)
+            );
         }
     });
 }

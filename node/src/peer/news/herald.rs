@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nearside_cluster::{
-    Change, Cluster, NodeId, PeerAddress, ProposeError, Purge, PurgeScope,
-};
+use nearside_cluster::{Change, Cluster, NodeId, PeerAddress, ProposeError, Purge, PurgeScope};
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
