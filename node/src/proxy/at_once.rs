@@ -48,6 +48,7 @@ fn is_plain(site: &Site, client: &Client) -> bool {
         strict,
         body_max_bytes: _,
         tags: _,
+        purge_from: _,
         development_until,
     } = cache;
     let TlsSettings {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::admit::Ask;
 use super::answer::circumstances;
 use super::lookup::Stored;
+use super::purging::is_purge;
 use super::outcome::{Fwd, Own, Refusal};
 use super::reuse::{Because, Reuse};
 use super::{Proxy, apart, vary};
@@ -256,6 +257,16 @@ impl Proxy {
     /// The verdict, and what it is made from.
     async fn judge(&self, ask: &Ask, told: &mut Explanation) {
         let rules = &ask.site.rules;
+        if is_purge(&ask.method) {
+            told.verdict = "purge".to_owned();
+            let words = if ask.site.cache.purge_from.is_empty() {
+                of_own(Own::NoPurge)
+            } else {
+                "the site does the PURGE requests of the networks in cache.purge_from".to_owned()
+            };
+            told.because = words;
+            return;
+        }
         if let Some(refusal) = ask.bypass(false) {
             told.verdict = "bypass".to_owned();
             told.because = of_bypass(refusal).to_owned();
@@ -450,6 +461,9 @@ fn of_own(own: Own) -> String {
         Own::Loop => "508: the request came through here before",
         Own::OnlyIfCached => "504: the request wants nothing but what is stored (only-if-cached)",
         Own::NoOrigin => "502: no origin answers",
+        Own::Purged => "200: it is purged",
+        Own::NoPurge => "405: the site takes no PURGE requests",
+        Own::NoQuorum => "503: the cluster could not agree on the purge",
     };
     words.to_owned()
 }
