@@ -97,7 +97,7 @@ impl Authority {
     }
 
     /// What a server of the lab says it is `names` with.
-    pub(crate) fn server_config(&self, names: &[&str]) -> rustls::ServerConfig {
+    pub fn server_config(&self, names: &[&str]) -> rustls::ServerConfig {
         let (chain, key) = self.issue(names);
         let chain = CertificateDer::from_pem_slice(chain.as_bytes()).expect("our own PEM");
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("our own PEM");
@@ -112,7 +112,7 @@ impl Authority {
     }
 
     /// What a client that trusts only this authority speaks TLS with.
-    pub(crate) fn client_config(&self, h2: bool) -> rustls::ClientConfig {
+    pub fn client_config(&self, h2: bool) -> rustls::ClientConfig {
         let mut roots = rustls::RootCertStore::empty();
         roots
             .add(self.certificate.der().clone())

@@ -56,6 +56,8 @@ pub struct Origin {
     pub weight: u32,
     /// Asked only when no other origin is healthy.
     pub backup: bool,
+    /// How it is spoken to.
+    pub protocol: OriginProtocol,
     /// What the Host field says.
     pub host_header: HostHeader,
     /// Active checks; none: only passive notice.
@@ -66,6 +68,18 @@ pub struct Origin {
     pub connect_timeout: Duration,
     /// Deadline for the head of the response, and between two pieces of its body.
     pub response_timeout: Duration,
+}
+
+/// What is spoken with an origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OriginProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, over TLS and without.
+    Http2,
+    /// Over TLS whatever of the two the origin chooses, without TLS HTTP/1.1.
+    Auto,
 }
 
 /// What the Host field (and SNI) towards an origin says.

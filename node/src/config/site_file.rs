@@ -12,7 +12,7 @@ use super::address;
 use super::error::ConfigError;
 use super::raw;
 use super::rule::Rules;
-use super::site::{HostHeader, Origin, Site, TlsSettings};
+use super::site::{HostHeader, Origin, OriginProtocol, Site, TlsSettings};
 use super::text::Text;
 
 /// Most of what a site's file may hold, so that no one file can weigh down every node.
@@ -85,6 +85,7 @@ pub fn any_host(origins: &[String]) -> Result<Site, ConfigError> {
             point: None,
             weight: 1,
             backup: false,
+            protocol: OriginProtocol::Http1,
             host_header: HostHeader::Client,
             health: None,
             tls_ca: None,

@@ -1,6 +1,8 @@
 //! A request's content as it comes from the client, with its two bounds.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ pub(super) struct ClientBody {
     progress_timeout: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
+    /// Somebody wants the content; only where the client waits to hear that.
+    wanted: Option<Arc<AtomicBool>>,
 }
 
 impl ClientBody {
@@ -32,7 +36,14 @@ impl ClientBody {
             progress_timeout,
             waiting: None,
             is_waiting: false,
+            wanted: None,
         }
+    }
+
+    /// Tells whether anybody has asked for the content.
+    pub(super) fn watched(mut self, wanted: Option<Arc<AtomicBool>>) -> Self {
+        self.wanted = wanted;
+        self
     }
 
     fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -57,6 +68,9 @@ impl http_body::Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(wanted) = &this.wanted {
+            wanted.store(true, Ordering::Relaxed);
+        }
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         if polled.is_pending() {
             ready!(this.poll_too_slow(cx));

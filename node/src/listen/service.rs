@@ -6,11 +6,12 @@ use std::future::{poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -114,15 +115,18 @@ pub(super) fn answer<H: Handle>(
         }
     };
     let (version, head_only) = (request.version(), request.method() == Method::HEAD);
+    // The client waits to hear that its content is wanted (RFC 9110 §10.1.1).
+    let expects = !request.body().is_end_stream()
+        && version == Version::HTTP_11
+        && request.headers().contains_key(EXPECT);
+    let wanted = expects.then(Arc::<AtomicBool>::default);
     let request = request.map(|incoming| {
         if incoming.is_end_stream() {
             Body::Empty
         } else {
-            Body::stream(ClientBody::new(
-                incoming,
-                line.limits.body_bytes,
-                line.limits.progress_timeout,
-            ))
+            let (limit_bytes, timeout) = (line.limits.body_bytes, line.limits.progress_timeout);
+            let body = ClientBody::new(incoming, limit_bytes, timeout);
+            Body::stream(body.watched(wanted.clone()))
         }
     });
     let exchange = line.client.interim.as_ref().map(|interim| interim.begin());
@@ -137,6 +141,8 @@ pub(super) fn answer<H: Handle>(
         };
         // What the origin spoke is no word for this hop (RFC 9110 §2.5); for an older client hyper says 1.0 by itself.
         *response.version_mut() = Version::HTTP_11;
+        // Whether it sends the content all the same cannot be told from its next request.
+        close |= wanted.is_some_and(|wanted| !wanted.load(Ordering::Relaxed));
         if close && version < Version::HTTP_2 {
             response
                 .headers_mut()

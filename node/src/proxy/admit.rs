@@ -13,13 +13,14 @@ use super::conditions;
 use super::encode::Accepts;
 use super::headers::Choosing;
 use super::key::{Authority, Target};
+use super::onward::Onward;
 use super::outcome::{Own, Refusal};
 use super::purging::is_purge;
 use super::{Proxy, apart, headers, key};
 use crate::config::policy::{ClientDirectives, Policy};
 use crate::config::rule::Ruling;
 use crate::config::site::Site;
-use crate::exchange::{Client, MaySwitch};
+use crate::exchange::Client;
 use crate::protect::Verdict;
 use crate::view::{Identity, View};
 
@@ -43,8 +44,8 @@ pub(super) struct Ask {
     /// Purge identity: `host/path?query`.
     pub(super) url: String,
     pub(super) ruling: Ruling,
-    /// It asks for WebSocket, and its connection can be handed over.
-    pub(super) switches: bool,
+    /// What it says of its own connection.
+    pub(super) onward: Onward,
     /// What is in the key beside the URL; empty for most.
     pub(super) apart: Vec<u8>,
     pub(super) now: SystemTime,
@@ -83,7 +84,7 @@ impl Ask {
 
     /// Why the cache has no part in this request; none when it has.
     pub(super) fn bypass(&self, has_content: bool) -> Option<Refusal> {
-        if self.switches {
+        if self.onward.switches {
             Some(Refusal::Upgrade)
         } else if self.method != Method::GET && self.method != Method::HEAD {
             Some(Refusal::Method)
@@ -209,9 +210,9 @@ impl Proxy {
                 ..Turned::at(Own::Redirect, site)
             });
         }
-        let mut switches = false;
+        let mut onward = Onward::default();
         if choosing.connection {
-            switches = extensions.get::<MaySwitch>().is_some();
+            onward = Onward::of(&headers, &extensions);
             // Before anything is chosen by a field: what `Connection` names never reaches the origin, so it must not
             // choose a variant either.
             headers::remove_hop_by_hop(&mut headers);
@@ -246,7 +247,7 @@ impl Proxy {
             headers,
             authority,
             target,
-            switches,
+            onward,
             now,
         };
         if choosing.accept_encoding && ask.may_be_encoded() {

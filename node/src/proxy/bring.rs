@@ -13,10 +13,11 @@ use super::fetch::{Fetched, Job, on_interim, towards_origin, with_body};
 use super::fill::{Led, Place};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
+use super::onward::{self, Trailers};
 use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
 use super::ports::Unanswered;
 use super::{Proxy, headers, tags, vary};
-use crate::exchange::{Body, MaySwitch};
+use crate::exchange::Body;
 use crate::view::PurgeVerdict;
 
 impl Proxy {
@@ -299,9 +300,8 @@ impl Proxy {
                 .extensions_mut()
                 .insert(on_interim(interim.ticket()));
         }
-        if ask.switches {
-            request.extensions_mut().insert(MaySwitch);
-        }
+        let trailers = ask.trailers();
+        onward::say(ask, &trailers, &mut request);
         match self.upstream.fetch(&ask.site, request).await {
             Ok(mut answer) => {
                 let status = answer.response.status();
@@ -314,7 +314,9 @@ impl Proxy {
                     origin: Some(answer.origin),
                     ..passage
                 };
+                let named = trailers.names_of(&answer.response);
                 let mut response = self.pass_on(ask, answer.response, &passage);
+                Trailers::name(response.headers_mut(), named);
                 if status == StatusCode::SWITCHING_PROTOCOLS {
                     headers::switch(response.headers_mut());
                 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::admit::{Ask, Turned};
 use super::answer::{Answered, Errand, circumstances};
 use super::lookup::Stored;
+use super::onward::Trailers;
 use super::outcome::{Outcome, Own, Passage, Refusal};
 use super::ports::Unanswered;
 use super::{Proxy, headers};
@@ -26,7 +27,10 @@ impl Proxy {
             origin: Some(origin),
             ..errand.passage(Outcome::Uncacheable(refusal))
         };
-        (self.pass_on(errand.ask, response, &passage), passage)
+        let named = errand.ask.trailers().names_of(&response);
+        let mut response = self.pass_on(errand.ask, response, &passage);
+        Trailers::name(response.headers_mut(), named);
+        (response, passage)
     }
 
     /// What was stored, as the origin has just said that it is still good. `personal` is for this client only.

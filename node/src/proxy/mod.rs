@@ -7,6 +7,7 @@
 //! * [`reuse`]: fresh, stale or to be asked about ([`freshness`], [`cache_control`]).
 //! * [`at_once`]: the shortest way, for plain requests and what is whole and fresh in memory.
 //! * [`answer`]: which way to go; [`bring`]: leading, following or going alone, and [`endings`] where that fails.
+//! * [`onward`]: what a request that is passed through says of its hop.
 //! * [`fetch`]: asking upstream; [`storable`], [`freshen`]: judging what it said, and under which [`tags`]; [`fill`]:
 //!   bringing it into the store while readers follow; [`parts`] of objects.
 //! * [`invalidate`]: what writes make unusable; [`purging`]: requests to purge.
@@ -48,6 +49,7 @@ mod lookup;
 mod marks;
 mod meta;
 mod metrics;
+mod onward;
 mod outcome;
 mod parts;
 mod ports;

@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::authority::{own_host, server_name};
-use super::dial::{Tls, dial};
+use super::dial::{Sender, Tls, dial};
 use super::error::UpstreamErrorKind;
 use super::fetch::Origins;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, for_http1, for_http2};
 use super::table::OriginState;
 use crate::config::site::{HealthCheck, HostHeader, Origin, Site};
 use crate::exchange::Body;
@@ -145,7 +145,8 @@ async fn ask(
 ) -> Result<bool, UpstreamErrorKind> {
     let host = check_host(site, origin);
     let route = state.route(&origins.names).await?;
-    let tls = match state.tls(&origins.roots)? {
+    let speak = state.speak();
+    let tls = match state.tls(&origins.roots, speak)? {
         None => None,
         Some(config) => Some(Tls {
             config,
@@ -153,16 +154,27 @@ async fn ask(
         }),
     };
     let (addresses, port) = (&route.addresses, origin.port);
-    let mut dialled = dial(addresses, port, tls, check.timeout, &origins.tasks).await?;
-    let (body, _) = Outgoing::new(Body::Empty);
-    let request = Request::get(&*check.path)
+    let how = (tls, speak);
+    let dialled = dial(addresses, port, how, check.timeout, &origins.tasks).await?;
+    let (body, _) = Outgoing::new(Body::Empty, false);
+    let mut request = Request::get(&*check.path)
         .header(HOST, &*host)
         .header(USER_AGENT, HeaderValue::from_static("nearside-health"))
         .header(ACCEPT, HeaderValue::from_static("*/*"))
-        .header(CONNECTION, HeaderValue::from_static("close"))
         .body(body)
         .map_err(|_| UpstreamErrorKind::Request)?;
-    let response = dialled.sender.send_request(request).await;
+    let response = match dialled.sender {
+        Sender::Http1(mut sender) => {
+            for_http1(&mut request, None, false);
+            let close = HeaderValue::from_static("close");
+            request.headers_mut().insert(CONNECTION, close);
+            sender.send_request(request).await
+        }
+        Sender::Http2(mut sender, _) => {
+            for_http2(&mut request, None, origin.tls).map_err(|_| UpstreamErrorKind::Request)?;
+            sender.send_request(request).await
+        }
+    };
     let status = response.map_err(|_| UpstreamErrorKind::Reset)?.status();
     Ok(status.is_success() || status.is_redirection())
 }

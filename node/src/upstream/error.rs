@@ -45,6 +45,9 @@ pub enum UpstreamErrorKind {
     /// No connection within `connect_timeout`.
     #[error("it did not accept a connection in time")]
     ConnectTimeout,
+    /// As many requests are at it as may be.
+    #[error("it has as many requests as it may have")]
+    Full,
     /// TLS failed: certificate, name, protocol.
     #[error("TLS with it failed: {0}")]
     Tls(String),
@@ -91,6 +94,7 @@ impl UpstreamErrorKind {
                 | Self::Connect
                 | Self::ConnectTimeout
                 | Self::Tls(_)
+                | Self::Full
                 | Self::Request
         )
     }
@@ -104,6 +108,7 @@ impl UpstreamErrorKind {
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect_timeout",
             Self::Tls(_) => "tls",
+            Self::Full => "full",
             Self::Reset => "reset",
             Self::HeadTimeout => "timeout",
             Self::Malformed => "malformed",

@@ -178,10 +178,11 @@ impl Origins {
                 state,
                 client_host: &client_host,
                 client_field: client_field.as_ref(),
-                progress: progress.as_deref(),
+                progress: progress.as_ref(),
                 reuse,
+                replay,
             };
-            match attempt.run(request, replay).await {
+            match attempt.run(request).await {
                 Ok(response) => {
                     let broken = is_broken(response.status());
                     let answer = Answer {
@@ -200,7 +201,8 @@ impl Origins {
                     if failed.kind.side() == super::Side::Client {
                         return Err(self.error(failed.kind, Some(origin), attempts));
                     }
-                    if failed.stale && pending.is_some() {
+                    pending = pending.or(failed.unsent);
+                    if failed.stale && reuse && pending.is_some() {
                         // Once more, on connections that are new for certain.
                         reuse = false;
                         tried[index] = false;
@@ -210,7 +212,6 @@ impl Origins {
                     state.failed(failed.kind.label(), &failed.kind);
                     tracing::debug!(site = %site.name, origin = %origin.name, kind = %failed.kind, attempts,
                         "an origin did not answer");
-                    pending = pending.or(failed.unsent);
                     if !matches!(last, Some(Ok(_))) {
                         last = Some(Err(self.error(failed.kind, Some(origin), attempts)));
                     }

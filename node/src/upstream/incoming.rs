@@ -14,7 +14,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::error::UpstreamErrorKind;
 use super::pool::{Idle, Lane};
+use super::progress::{Progress, Unwanted};
+use super::shared::Stream;
 use super::table::OriginState;
+use super::trailers;
 use crate::exchange::BodyError;
 
 /// Checks how an answer is framed (RFC 9112 §6.1, §6.3) and whether it is one to a request of ours.
@@ -50,13 +53,35 @@ pub(super) fn settle<B>(
     Ok(())
 }
 
+/// Where a connection goes when its response has been read.
+pub(super) enum Back {
+    /// HTTP/1.1: to the pool, for the next request.
+    Pool(Arc<Lane>, Idle),
+    /// HTTP/2: its stream ends, the connection is there for others.
+    Stream(Stream, Option<Unwanted>),
+    /// It closes.
+    Nowhere(Unwanted),
+}
+
+impl Back {
+    pub(super) fn give(self, origin: u64) {
+        match self {
+            Self::Pool(lane, idle) => lane.put(origin, idle),
+            Self::Stream(stream, unwanted) => drop((stream, unwanted)),
+            Self::Nowhere(unwanted) => drop(unwanted),
+        }
+    }
+}
+
 /// The body. At its end the connection goes back to its pool; dropped before, the connection closes.
 pub(super) struct OriginBody {
     inner: Incoming,
     timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
-    back: Option<(Arc<Lane>, Idle)>,
+    back: Option<Back>,
+    /// Of the request's content, which may still be on its way.
+    progress: Option<Arc<Progress>>,
     origin: Arc<OriginState>,
 }
 
@@ -64,7 +89,8 @@ impl OriginBody {
     pub(super) fn new(
         inner: Incoming,
         timeout: Duration,
-        back: (Arc<Lane>, Idle),
+        back: Back,
+        progress: Option<Arc<Progress>>,
         origin: Arc<OriginState>,
     ) -> Self {
         Self {
@@ -73,13 +99,14 @@ impl OriginBody {
             sleep: None,
             is_waiting: false,
             back: Some(back),
+            progress,
             origin,
         }
     }
 
     fn give_back(&mut self) {
-        if let Some((lane, idle)) = self.back.take() {
-            lane.put(self.origin.id, idle);
+        if let Some(back) = self.back.take() {
+            back.give(self.origin.id);
         }
     }
 
@@ -113,13 +140,24 @@ impl http_body::Body for OriginBody {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         if polled.is_pending() {
-            ready!(this.poll_timeout(cx));
+            loop {
+                ready!(this.poll_timeout(cx));
+                // In a conversation it may be the client who has nothing to say; how long, its own deadline tells.
+                let progress = this.progress.as_ref();
+                if !progress.is_some_and(|progress| progress.awaits_client()) {
+                    break;
+                }
+                this.is_waiting = false;
+            }
             let error = this.broke("no piece came in time");
             return Poll::Ready(Some(Err(error)));
         }
         this.is_waiting = false;
         match ready!(polled) {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers::settle(trailers);
+                }
                 if this.inner.is_end_stream() {
                     this.give_back();
                 }

@@ -20,8 +20,11 @@ mod names;
 mod outgoing;
 mod outlook;
 mod pool;
+mod progress;
 mod select;
+mod shared;
 mod table;
+mod trailers;
 
 pub use checks::HealthChecker;
 pub use error::{Side, UpstreamError, UpstreamErrorKind};

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
 
 use super::outgoing::Outgoing;
+use super::shared::Shared;
 
 /// Longer than a connection is likely to be kept by the origin only costs a failed try.
 const IDLE_MAX: Duration = Duration::from_secs(55);
@@ -54,7 +55,11 @@ impl Idle {
 
 /// The pool of one runtime: only its threads lock it.
 #[derive(Default)]
-pub(super) struct Lane(Mutex<Shelf>);
+pub(super) struct Lane {
+    shelf: Mutex<Shelf>,
+    /// Connections that many requests share, by the origin's id.
+    shared: Mutex<HashMap<u64, Arc<Shared>>>,
+}
 
 #[derive(Default)]
 struct Shelf {
@@ -88,9 +93,14 @@ impl Lane {
         }
     }
 
+    /// The shared connections to an origin.
+    pub(super) fn shared(&self, origin: u64) -> Arc<Shared> {
+        Arc::clone(self.shared.lock().entry(origin).or_default())
+    }
+
     fn pop(&self, wanted: &Wanted<'_>) -> Option<Idle> {
         let now = Instant::now();
-        let mut shelf = self.0.lock();
+        let mut shelf = self.shelf.lock();
         let kept = shelf.idle.get_mut(&wanted.origin)?;
         let before = kept.len();
         kept.retain(|idle| {
@@ -113,7 +123,7 @@ impl Lane {
         if idle.sender.is_closed() {
             return;
         }
-        let mut shelf = self.0.lock();
+        let mut shelf = self.shelf.lock();
         if shelf.count >= PER_LANE_MAX {
             return;
         }
@@ -130,7 +140,11 @@ impl Lane {
 
     /// Closes what is too old, and forgets origins without connections.
     pub(super) fn sweep(&self, now: Instant) {
-        let mut shelf = self.0.lock();
+        self.shared.lock().retain(|_, shared| {
+            // Whoever holds it is about to use it.
+            shared.sweep(now) > 0 || Arc::strong_count(shared) > 1
+        });
+        let mut shelf = self.shelf.lock();
         let mut count = 0;
         shelf.idle.retain(|_, kept| {
             kept.retain(|idle| {
@@ -143,7 +157,9 @@ impl Lane {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.lock().count
+        let shared = self.shared.lock();
+        let shared: usize = shared.values().map(|shared| shared.count()).sum();
+        self.shelf.lock().count + shared
     }
 }
 

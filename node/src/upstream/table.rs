@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ClientConfig;
 
-use super::dial::Roots;
+use super::dial::{Roots, Speak};
 use super::error::UpstreamErrorKind;
 use super::health::Health;
 use super::metrics::{OriginMetrics, UpstreamMetrics};
 use super::names::{Names, Route};
-use crate::config::site::{Origin, Site};
+use crate::config::site::{Origin, OriginProtocol, Site};
 
 /// How long an outdated route may still be used while one request renews it.
 const ROUTE_GRACE: Duration = Duration::from_secs(10);
@@ -33,7 +33,11 @@ pub(super) struct OriginState {
     pub(super) metrics: OriginMetrics,
     route: ArcSwapOption<Route>,
     renewing: AtomicBool,
-    tls_config: OnceLock<Arc<ClientConfig>>,
+    /// For HTTP/1.1 alone, and for what the origin's protocol says.
+    tls_configs: [OnceLock<Arc<ClientConfig>>; 2],
+    protocol: OriginProtocol,
+    /// TLS has agreed on HTTP/1.1 the last time, where either would do.
+    chose_http1: AtomicBool,
 }
 
 impl OriginState {
@@ -51,7 +55,9 @@ impl OriginState {
             metrics: metrics.of(&site.name, &origin.name),
             route: ArcSwapOption::empty(),
             renewing: AtomicBool::new(false),
-            tls_config: OnceLock::new(),
+            tls_configs: Default::default(),
+            protocol: origin.protocol,
+            chose_http1: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +69,7 @@ impl OriginState {
             && self.host == origin.host
             && self.port == origin.port
             && self.tls_ca == origin.tls_ca
+            && self.protocol == origin.protocol
     }
 
     /// Where it is now. Renewed by one request when DNS's time is over; the others go on with the old answer.
@@ -84,22 +91,52 @@ impl OriginState {
         Ok(route)
     }
 
+    /// What is spoken with it.
+    pub(super) fn speak(&self) -> Speak {
+        match (self.protocol, self.tls) {
+            (OriginProtocol::Http2, _) => Speak::Http2,
+            (OriginProtocol::Auto, true) => Speak::Either,
+            (OriginProtocol::Http1, _) | (OriginProtocol::Auto, false) => Speak::Http1,
+        }
+    }
+
+    /// Has TLS agreed on HTTP/1.1 the last time, where either would do?
+    pub(super) fn chose_http1(&self) -> bool {
+        self.chose_http1.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_chose_http1(&self, http1: bool) {
+        if self.chose_http1() != http1 {
+            self.chose_http1.store(http1, Ordering::Relaxed);
+        }
+    }
+
     /// TLS towards it; none for plain HTTP.
     pub(super) fn tls(
         &self,
         roots: &Roots,
+        speak: Speak,
     ) -> Result<Option<Arc<ClientConfig>>, UpstreamErrorKind> {
         if !self.tls {
             return Ok(None);
         }
-        if let Some(config) = self.tls_config.get() {
+        let known = &self.tls_configs[usize::from(speak != Speak::Http1)];
+        if let Some(config) = known.get() {
             return Ok(Some(Arc::clone(config)));
         }
         let config = match &self.tls_ca {
             Some(pem) => Roots::from_pem(pem)?,
             None => roots.system()?,
         };
-        Ok(Some(Arc::clone(self.tls_config.get_or_init(|| config))))
+        let offering = || match speak {
+            Speak::Http1 => config,
+            other => {
+                let mut config = ClientConfig::clone(&config);
+                config.alpn_protocols = other.alpn();
+                Arc::new(config)
+            }
+        };
+        Ok(Some(Arc::clone(known.get_or_init(offering))))
     }
 
     /// It answered.

@@ -23,7 +23,7 @@ const NEVER_IN_BLIND_ROOMS: &str =
     r"\b(nearside_cluster|openraft|hyper|hyper_util|actix|actix_web|actix_http|actix_rt)\b";
 
 /// A library by the pattern that names it, and the folders it may be named in.
-const PLACES: [(&str, &str, &[&str]); 7] = [
+const PLACES: [(&str, &str, &[&str]); 8] = [
     ("openraft", r"\bopenraft\b", &["cluster/src/raft/"]),
     ("maxminddb", r"\bmaxminddb\b", &["geo/src/"]),
     (
@@ -36,6 +36,7 @@ const PLACES: [(&str, &str, &[&str]); 7] = [
         r"\bhyper(_util)?\b",
         &["node/src/listen/", "node/src/upstream/"],
     ),
+    ("h2", r"\bh2::", &["node/src/upstream/"]),
     (
         "actix",
         r"\bactix(_web|_http|_rt|_server)?\b",

@@ -47,13 +47,23 @@ pub(in crate::config) struct Origin {
     pub(in crate::config) host: Option<String>,
     pub(in crate::config) health: Option<Health>,
     pub(in crate::config) tls: Option<OriginTls>,
+    pub(in crate::config) protocol: Option<OriginProtocol>,
     pub(in crate::config) connect_timeout: Option<Span>,
     pub(in crate::config) response_timeout: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum OriginProtocol {
+    Http1,
+    H2,
+    Auto,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Origins {
+    pub(in crate::config) protocol: Option<OriginProtocol>,
     pub(in crate::config) host: Option<String>,
     pub(in crate::config) health: Option<Health>,
     pub(in crate::config) tls: Option<OriginTls>,

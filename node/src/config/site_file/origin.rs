@@ -7,7 +7,9 @@ use super::super::address;
 use super::super::error::ConfigError;
 use super::super::node_file::point;
 use super::super::raw;
-use super::super::site::{HealthCheck, HostHeader, Origin, forbidden_origin_address};
+use super::super::site::{
+    HealthCheck, HostHeader, Origin, OriginProtocol, forbidden_origin_address,
+};
 use super::super::text::Text;
 use super::super::units::Span;
 use super::label;
@@ -117,6 +119,11 @@ fn origin(
         point: point(source, &at, raw.latitude, raw.longitude)?,
         weight,
         backup: raw.backup,
+        protocol: match raw.protocol.or(defaults.protocol) {
+            None | Some(raw::OriginProtocol::Http1) => OriginProtocol::Http1,
+            Some(raw::OriginProtocol::H2) => OriginProtocol::Http2,
+            Some(raw::OriginProtocol::Auto) => OriginProtocol::Auto,
+        },
         host_header,
         health,
         tls_ca,

@@ -2,8 +2,10 @@
 
 mod dns;
 mod exchange;
+mod expect;
 mod failover;
 mod health;
+mod http2;
 mod tls;
 
 use std::net::SocketAddr;
@@ -21,7 +23,7 @@ use tokio::runtime::Handle;
 
 use super::fetch::Setup;
 use super::*;
-use crate::config::site::{HostHeader, Origin, Site};
+use crate::config::site::{HostHeader, Origin, OriginProtocol, Site};
 use crate::exchange::{Body, BodyError};
 use crate::view::{View, Views};
 
@@ -156,6 +158,7 @@ pub(super) fn origin(name: &str, address: SocketAddr) -> Origin {
         point: None,
         weight: 1,
         backup: false,
+        protocol: OriginProtocol::Http1,
         host_header: HostHeader::Client,
         health: None,
         tls_ca: None,
