@@ -14,9 +14,12 @@ mod text;
 mod units;
 
 pub mod compression;
+pub mod edits;
 pub mod node_file;
+pub mod page;
 pub mod pattern;
 pub mod policy;
+pub mod route;
 pub mod rule;
 pub mod settings;
 pub mod site;

@@ -11,7 +11,10 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::compression::Codings;
+use super::edits::Edits;
+use super::page::Page;
 use super::pattern::Pattern;
+use super::route::{Redirect, Rewrite};
 
 /// When a key has its say, and so in which rules it may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,12 @@ impl Value for Duration {
 }
 
 impl Value for bool {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Box<str> {
     fn shown(&self) -> String {
         self.to_string()
     }
@@ -198,6 +207,18 @@ policy! {
     client_directives: ClientDirectives, "client_directives", Before;
     /// The content codings in which answers are offered, the best first; none: as the origin made them.
     compression: Codings, "compression", WithAnswer;
+    /// What is done to the fields of requests to origins, after everything else.
+    origin_headers: Arc<Edits>, "headers.origin", Shaping;
+    /// What is done to the fields of answers to clients, after everything else.
+    client_headers: Arc<Edits>, "headers.client", WithAnswer;
+    /// The client is sent elsewhere.
+    redirect: Arc<Redirect>, "redirect", Before;
+    /// The origin sees another path.
+    rewrite: Arc<Rewrite>, "rewrite", Shaping;
+    /// What Host says to an origin that would else see the client's.
+    host: Box<str>, "host", Shaping;
+    /// What stands in the stead of an error.
+    error_page: Arc<Page>, "error_page", WithAnswer;
     /// Query parameters that neither key nor origin see; `utm_*` stands for a prefix.
     query_drop: Arc<Vec<Pattern>>, "key.query_drop", Before;
     /// Query parameters that key and origin see; all others go.

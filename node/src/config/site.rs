@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use nearside_geo::Point;
 
 use super::compression::Compression;
+use super::page::{ErrorPages, Maintenance};
 use super::rule::Rules;
 
 /// What one operator publishes under some hosts.
@@ -29,8 +30,12 @@ pub struct Site {
     pub compression: Compression,
     /// The client side of TLS.
     pub tls: TlsSettings,
-    /// Fields set on requests towards origins, after everything else.
-    pub origin_headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Pages in the stead of errors.
+    pub error_pages: ErrorPages,
+    /// The site is being worked on.
+    pub maintenance: Option<Maintenance>,
+    /// Something is done to answers on their way out: by pages, by HSTS, or by fields that a rule or the site changes.
+    pub dresses: bool,
     /// Who is kept out.
     pub protect: ProtectSettings,
     /// The log index of the change that made this version; 0 for `serve`.
@@ -199,6 +204,8 @@ pub struct TlsSettings {
     pub certificate: Option<Box<str>>,
     /// Plain HTTP is answered with a redirect to https.
     pub redirect_http: bool,
+    /// What `Strict-Transport-Security` says, over TLS only.
+    pub hsts: Option<http::HeaderValue>,
 }
 
 /// Who is kept out of a site.

@@ -4,12 +4,15 @@ mod cache;
 mod compression;
 mod headers;
 mod origin;
+mod page;
 mod protect;
+mod route;
 mod rule;
 mod tags;
 
 use super::address;
 use super::error::ConfigError;
+use super::policy::Policy;
 use super::raw;
 use super::rule::Rules;
 use super::site::{HostHeader, Origin, OriginProtocol, Site, TlsSettings};
@@ -34,15 +37,26 @@ pub fn parse(text: &str, name: &str) -> Result<Site, ConfigError> {
     }
     let (cache, mut base) = cache::cache(raw.cache, &source)?;
     let compression = compression::compression(raw.compression, &mut base, &source)?;
+    headers::headers("headers", raw.headers, &mut base, &source)?;
+    let rules = rule::rules(base, raw.rule, &source)?;
+    let error_pages = page::error_pages(raw.error_pages, &source)?;
+    let tls = tls(raw.tls, &source)?;
+    let says = |policy: &Policy| policy.client_headers.is_some() || policy.error_page.is_some();
+    let dresses = !error_pages.0.is_empty()
+        || tls.hsts.is_some()
+        || says(rules.base())
+        || rules.all().iter().any(|rule| says(&rule.then));
     Ok(Site {
         hosts: hosts(&raw.hosts.0, &source)?,
         any_host: false,
         origins: origin::origins(&raw.origin, &raw.origins, &source)?,
         cache,
         compression,
-        rules: rule::rules(base, raw.rule, &source)?,
-        tls: tls(raw.tls),
-        origin_headers: headers::origin_headers(&raw.headers, &source)?,
+        rules,
+        tls,
+        error_pages,
+        maintenance: page::maintenance(raw.maintenance, &source)?,
+        dresses,
         protect: protect::protect(raw.protect, &source)?,
         name: raw.name.into(),
         revision: 0,
@@ -139,15 +153,21 @@ fn hosts(written: &[String], source: &Text<'_>) -> Result<Vec<Box<str>>, ConfigE
 
 /// `certificate = "auto"` is the default in words: among the node's certificates, the one that fits the name the
 /// client asks for.
-fn tls(raw: raw::SiteTls) -> TlsSettings {
-    TlsSettings {
+fn tls(raw: raw::SiteTls, source: &Text<'_>) -> Result<TlsSettings, ConfigError> {
+    Ok(TlsSettings {
         certificate: raw
             .certificate
             .filter(|name| name != "auto")
             .map(Into::into),
         redirect_http: raw.redirect_http,
-    }
+        hsts: match &raw.hsts {
+            Some(raw) => Some(route::hsts(raw, source)?),
+            None => None,
+        },
+    })
 }
 
+#[cfg(test)]
+mod content_tests;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::cache_control::{CacheControl, Scope};
@@ -82,6 +83,21 @@ impl Ask {
         self.site.rules.at_response(&self.ruling, status, headers)
     }
 
+    /// Path and query as the origin sees them: the client's, unless a rule says otherwise. The key is the client's URL.
+    pub(super) fn origin_target(&self) -> PathAndQuery {
+        let given = self.target.path_and_query();
+        let rewritten = self.policy().rewrite.as_ref().and_then(|rewrite| {
+            let mut text = key::remove_dot_segments(&rewrite.of(self.target.path())?);
+            if let Some(query) = self.target.query() {
+                text.push('?');
+                text.push_str(query);
+            }
+            // What a rule is made of can be sent, and so can what clients ask for.
+            text.parse().ok()
+        });
+        rewritten.unwrap_or_else(|| given.clone())
+    }
+
     /// Why the cache has no part in this request; none when it has.
     pub(super) fn bypass(&self, has_content: bool) -> Option<Refusal> {
         if self.onward.switches {
@@ -121,6 +137,8 @@ impl Ask {
 pub(super) struct Turned {
     pub(super) own: Own,
     pub(super) site: Option<Arc<Site>>,
+    /// Another status than the usual one of its kind.
+    pub(super) status: Option<StatusCode>,
     /// Seconds for `Retry-After`.
     pub(super) retry_after_s: Option<u64>,
     /// For `Location`.
@@ -132,6 +150,7 @@ impl Turned {
         Self {
             own,
             site: None,
+            status: None,
             retry_after_s: None,
             location: None,
         }
@@ -197,6 +216,14 @@ impl Proxy {
                 });
             }
         }
+        if let Some(maintenance) = &site.maintenance
+            && !maintenance.lets_in(client.address)
+        {
+            return Err(Turned {
+                retry_after_s: maintenance.retry_after_s,
+                ..Turned::at(Own::Maintenance, site)
+            });
+        }
         let mut choosing = Choosing::of(&headers);
         if choosing.cdn_loop && headers::loops(&headers, &self.cdn_id) {
             return Err(Turned::at(Own::Loop, site));
@@ -256,6 +283,15 @@ impl Proxy {
             // of a variant see this one.
             let normal = HeaderValue::from_static(ask.accepts.normal());
             ask.headers.insert(ACCEPT_ENCODING, normal);
+        }
+        if let Some(redirect) = &ask.policy().redirect
+            && let Some(location) = redirect.location(ask.target.path(), ask.target.query())
+        {
+            return Err(Turned {
+                status: Some(redirect.status),
+                location: Some(location),
+                ..Turned::at(Own::Redirect, &ask.site)
+            });
         }
         Ok(ask)
     }

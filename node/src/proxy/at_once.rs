@@ -39,7 +39,9 @@ fn is_plain(site: &Site, client: &Client) -> bool {
         compression: _,
         rules,
         tls,
-        origin_headers: _,
+        error_pages: _,
+        maintenance,
+        dresses: _,
         protect,
         revision: _,
     } = site;
@@ -54,6 +56,7 @@ fn is_plain(site: &Site, client: &Client) -> bool {
     let TlsSettings {
         certificate: _,
         redirect_http,
+        hsts,
     } = tls;
     let ProtectSettings {
         deny_networks,
@@ -63,7 +66,9 @@ fn is_plain(site: &Site, client: &Client) -> bool {
     rules.are_plain()
         && !strict
         && development_until.is_none()
+        && maintenance.is_none()
         && !(*redirect_http && !client.tls)
+        && !(hsts.is_some() && client.tls)
         && deny_networks.is_empty()
         && deny_countries.is_empty()
         && rate.is_none()

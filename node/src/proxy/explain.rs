@@ -457,7 +457,10 @@ fn of_own(own: Own) -> String {
         Own::Misdirected => "421: no site here has this host",
         Own::Denied => "403: the client is on the site's list",
         Own::Limited => "429: the client asks too often",
-        Own::Redirect => "308: the site redirects to https",
+        Own::Redirect => "the client is sent elsewhere: to https, or by a rule's `redirect`",
+        Own::Maintenance => {
+            "503: the site is being worked on, and the client is not in `maintenance.allow`"
+        }
         Own::Loop => "508: the request came through here before",
         Own::OnlyIfCached => "504: the request wants nothing but what is stored (only-if-cached)",
         Own::NoOrigin => "502: no origin answers",

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, HeaderValue, RANGE};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, HOST, HeaderValue, RANGE};
 use http::request::Request;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
@@ -96,7 +96,7 @@ pub(super) fn with_body(request: Request<Body>, body: Body) -> Request<Body> {
 pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str) -> Request<Body> {
     let mut request = Request::new(Body::Empty);
     *request.method_mut() = ask.method.clone();
-    *request.uri_mut() = Uri::from(ask.target.path_and_query().clone());
+    *request.uri_mut() = Uri::from(ask.origin_target());
     let mut fields = ask.headers.clone();
     let hop = Hop {
         node,
@@ -107,8 +107,12 @@ pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str) -> Request<Bod
         keyed: ask.policy().keyed_fields(),
     };
     headers::towards_origin(&mut fields, &ask.method, hop);
-    for (name, value) in &ask.site.origin_headers {
-        fields.insert(name.clone(), value.clone());
+    let policy = ask.policy();
+    if let Some(name) = &policy.host {
+        headers::set(&mut fields, HOST, name);
+    }
+    if let Some(edits) = &policy.origin_headers {
+        edits.apply(&mut fields);
     }
     headers::remove_lookalikes(&mut fields, &ask.method);
     *request.headers_mut() = fields;

@@ -192,6 +192,12 @@ impl Target {
         self.path_and_query.path()
     }
 
+    /// The query, without its `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.path_and_query.query()
+    }
+
     /// The purge identity's URL: `host/path?query`.
     #[must_use]
     pub fn identity(&self, host: &str) -> String {
@@ -396,7 +402,7 @@ fn has_dot_segment(path: &str) -> bool {
 }
 
 /// RFC 3986 §5.2.4 for an absolute path.
-fn remove_dot_segments(path: &str) -> String {
+pub(super) fn remove_dot_segments(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut open = false;
     for segment in path.strip_prefix('/').unwrap_or(path).split('/') {

@@ -14,6 +14,7 @@
 //! * [`encode`]: content codings, made once for each stored body.
 //! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
 //! * [`explain`]: what would become of a request, by the same phases.
+//! * [`dress`]: what the site does to answers on their way out.
 //! * [`finish`]: the last byte; counting it ([`metrics`]) and telling the access log.
 //!
 //! Pure: `key`, `apart`, `headers`, `cache_control`, `targeted`, `date`, `freshness`, `freshen`, `storable`, `vary`,
@@ -30,6 +31,7 @@ mod cache_control;
 mod cache_status;
 mod conditions;
 mod date;
+mod dress;
 mod encode;
 mod endings;
 mod explain;
@@ -209,7 +211,8 @@ impl Handle for Proxy {
             Begun::Answered(response) => Either::Left(ready(response)),
             // Boxed, as the room that waiting takes is large, and a hit should not carry it along.
             Begun::Waits(ask, body, receipt) => Either::Right(Box::pin(async move {
-                let (response, passage) = self.answer(&ask, body, receipt.request_id).await;
+                let (mut response, passage) = self.answer(&ask, body, receipt.request_id).await;
+                self.dress(&ask, &mut response, &passage, receipt.request_id);
                 self.finish(*receipt, response, passage)
             })),
         }
@@ -235,12 +238,13 @@ impl Proxy {
         let view = self.views.glance();
         let (parts, body) = request.into_parts();
         let mut receipt = self.receipt(&view, &client, &parts, begin, now);
-        let method = parts.method.clone();
+        let (method, tls) = (parts.method.clone(), client.tls);
         match self.admit(&view, client, parts, (begin, now)) {
             Ok(ask) => {
                 receipt.site = Some(Arc::clone(&ask.site));
                 match self.hit(&ask, &body) {
-                    Some((response, passage)) => {
+                    Some((mut response, passage)) => {
+                        self.dress(&ask, &mut response, &passage, receipt.request_id);
                         Begun::Answered(self.finish(receipt, response, passage))
                     }
                     None => Begun::Waits(Arc::new(ask), body, Box::new(receipt)),
@@ -249,7 +253,10 @@ impl Proxy {
             Err(turned) => {
                 receipt.site.clone_from(&turned.site);
                 let passage = Passage::new(Outcome::Own(turned.own));
-                let response = self.own(&turned, &method, receipt.request_id, &passage);
+                let mut response = self.own(&turned, &method, receipt.request_id, &passage);
+                if let Some(site) = &turned.site {
+                    self.dress_turned(site, tls, &mut response, &turned, receipt.request_id);
+                }
                 Begun::Answered(self.finish(receipt, response, passage))
             }
         }

@@ -83,6 +83,8 @@ pub enum Own {
     Limited,
     /// 308 to https.
     Redirect,
+    /// 503: the site is being worked on.
+    Maintenance,
     /// 508: the request came through us before.
     Loop,
     /// 504: `only-if-cached`, and nothing usable is.
@@ -107,6 +109,7 @@ impl Own {
             Self::Denied => "denied",
             Self::Limited => "limited",
             Self::Redirect => "redirect",
+            Self::Maintenance => "maintenance",
             Self::Loop => "loop",
             Self::OnlyIfCached => "only-if-cached",
             Self::NoOrigin => "no-origin",

@@ -215,7 +215,7 @@ impl Proxy {
         request_id: u64,
         passage: &Passage,
     ) -> Response<Body> {
-        let status = status_of(turned.own);
+        let status = turned.status.unwrap_or(status_of(turned.own));
         self.own_with(status, turned, method, request_id, passage)
     }
 
@@ -313,6 +313,7 @@ fn status_of(own: Own) -> StatusCode {
         Own::Denied => StatusCode::FORBIDDEN,
         Own::Limited => StatusCode::TOO_MANY_REQUESTS,
         Own::Redirect => StatusCode::PERMANENT_REDIRECT,
+        Own::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
         Own::Loop => StatusCode::LOOP_DETECTED,
         Own::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
         Own::NoOrigin => StatusCode::BAD_GATEWAY,

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 
 use http::Method;
-use nearside_tests::{Got, Origin, Reply, Request, Serve, run};
+use nearside_tests::{Got, Mode, Origin, Reply, Request, Serve, run, run_program};
 
 /// A serve that runs a site of one origin.
 struct Site {
@@ -156,6 +156,73 @@ fn a_rule_says_what_is_compressed() {
                 let got = site.get(path, &[("accept-encoding", "gzip, br")]).await;
                 assert_eq!(got.field("content-encoding").as_deref(), coding, "{path}");
             }
+        }
+    });
+}
+
+#[test]
+fn a_site_changes_fields_paths_and_errors() {
+    run(async {
+        let site = Site::start(
+            r#"[headers.client]
+set = { X-Frame-Options = "DENY" }
+remove = ["Server"]
+[headers.origin]
+set = { X-Edge-Auth = "letmein" }
+[error_pages]
+"502-504" = { body = "<h1>soon {request_id}</h1>" }
+[[rule]]
+match = { path = "/old/*" }
+redirect = { from = "^/old/(.*)$", to = "https://new.example/$1", status = 308 }
+[[rule]]
+match = { path = "/app/*" }
+rewrite = { strip_prefix = "/app" }
+"#,
+        )
+        .await;
+        site.origin.on("/page", html().field("server", "old"));
+        for _ in 0..2 {
+            let got = site.get("/app/page", &[]).await;
+            assert_eq!((got.status, decoded(&got)), (200, page()));
+            assert_eq!(got.field("x-frame-options").as_deref(), Some("DENY"));
+            assert_eq!(got.field("server"), None);
+        }
+        let seen = site.origin.seen("/page");
+        assert_eq!(seen.len(), 1);
+        assert_eq!(seen[0].field("x-edge-auth").as_deref(), Some("letmein"));
+        let got = site.get("/old/a?b=c", &[]).await;
+        assert_eq!(got.status, 308);
+        let location = got.field("location");
+        assert_eq!(location.as_deref(), Some("https://new.example/a?b=c"));
+        site.origin.set_mode(Mode::Refusing);
+        let got = site.get("/elsewhere", &[]).await;
+        assert_eq!(got.status, 502);
+        let text = decoded(&got);
+        assert!(text.starts_with("<h1>soon "), "{text}");
+        assert_eq!(
+            got.field("content-type").as_deref(),
+            Some("text/html; charset=utf-8")
+        );
+    });
+}
+
+#[test]
+fn what_a_site_may_not_change_is_refused_with_its_line() {
+    run(async {
+        let origin = Origin::start().await;
+        for (settings, words) in [
+            (
+                "[headers.client.set]\nTransfer-Encoding = \"gzip\"\n",
+                &[":6: ", "transfer-encoding frames the message"],
+            ),
+            (
+                "[[rule]]\nredirect = { from = \"^/(.*)\", to = \"https://$1\" }\n",
+                &[":6: ", "choose the host"],
+            ),
+        ] {
+            let file = file(&origin, settings);
+            let path = file.path().display().to_string();
+            run_program(&["site", "check", &path]).await.refused(words);
         }
     });
 }

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
+use super::content::{Headers, Page, Redirect, Rewrite};
 use super::site::Codings;
 use crate::config::units::{OneOrMore, Span};
 
@@ -36,6 +37,12 @@ pub(in crate::config) struct Rule {
     pub(in crate::config) stale_while_revalidate: Option<Span>,
     pub(in crate::config) stale_if_error: Option<Span>,
     pub(in crate::config) compression: Option<Codings>,
+    #[serde(default)]
+    pub(in crate::config) headers: Headers,
+    pub(in crate::config) redirect: Option<Redirect>,
+    pub(in crate::config) rewrite: Option<Rewrite>,
+    pub(in crate::config) host: Option<String>,
+    pub(in crate::config) error_page: Option<Page>,
     #[serde(default)]
     pub(in crate::config) key: CacheKey,
 }
@@ -89,7 +96,8 @@ fn number(code: i64) -> Result<u16, String> {
         .ok_or_else(|| format!("{code} is not the status of an answer; those are 200 to 599"))
 }
 
-fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
+/// One entry of such a list.
+pub(in crate::config) fn statuses(text: &str) -> Result<RangeInclusive<u16>, String> {
     let wrong = || format!("\"{text}\" is not a status; write it like 404, \"5xx\" or \"500-599\"");
     if let Some(class) = text.strip_suffix("xx") {
         return match class {
@@ -130,7 +138,7 @@ impl<'de> Deserialize<'de> for Statuses {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Statuses, E> {
-                Ok(Statuses(vec![range(text).map_err(E::custom)?]))
+                Ok(Statuses(vec![statuses(text).map_err(E::custom)?]))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Statuses, A::Error> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::content::{Headers, Hsts, Maintenance, Page};
 use super::rule::{CacheKey, ClientDirectives, Rule};
 use crate::config::units::{OneOrMore, PerSecond, Size, Span};
 
@@ -28,6 +29,9 @@ pub(in crate::config) struct SiteFile {
     pub(in crate::config) headers: Headers,
     #[serde(default)]
     pub(in crate::config) protect: Protect,
+    #[serde(default)]
+    pub(in crate::config) error_pages: BTreeMap<String, Page>,
+    pub(in crate::config) maintenance: Option<Maintenance>,
     #[serde(default)]
     pub(in crate::config) steering: Steering,
 }
@@ -162,18 +166,7 @@ pub(in crate::config) struct Levels {
 pub(in crate::config) struct SiteTls {
     pub(in crate::config) certificate: Option<String>,
     pub(in crate::config) redirect_http: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Headers {
-    pub(in crate::config) origin: OriginHeaders,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct OriginHeaders {
-    pub(in crate::config) set: BTreeMap<String, toml::Value>,
+    pub(in crate::config) hsts: Option<Hsts>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -9,7 +9,7 @@ use super::super::raw;
 use super::super::rule::{FieldTest, Rule, Rules, When};
 use super::super::text::Text;
 use super::super::units::{OneOrMore, Span};
-use super::{cache, compression};
+use super::{address, cache, compression, headers, page, route};
 
 const RULES_MAX: usize = 1000;
 /// Of one list in `match`.
@@ -106,6 +106,21 @@ fn then(at: &str, raw: raw::Rule, when: &When, source: &Text<'_>) -> Result<Poli
         ..Policy::default()
     };
     cache::key(&format!("{at}.key"), raw.key, &mut then, source)?;
+    headers::headers(&format!("{at}.headers"), raw.headers, &mut then, source)?;
+    if let Some(raw) = raw.redirect {
+        then.redirect = Some(route::redirect(&format!("{at}.redirect"), raw, source)?);
+    }
+    if let Some(raw) = raw.rewrite {
+        then.rewrite = Some(route::rewrite(&format!("{at}.rewrite"), raw, source)?);
+    }
+    if let Some(name) = raw.host {
+        let name =
+            address::host_name(&name).map_err(|what| source.wrong(&format!("{at}.host"), what))?;
+        then.host = Some(name.into());
+    }
+    if let Some(raw) = raw.error_page {
+        then.error_page = Some(page::page(&format!("{at}.error_page"), raw, source)?);
+    }
     Ok(then)
 }
 

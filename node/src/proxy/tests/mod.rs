@@ -2,6 +2,7 @@
 
 mod caching;
 mod combined;
+mod dressing;
 mod encoding;
 mod explain;
 mod fills;
