@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     cluster, completions, config, demo, documents, explain, geo, join_token, members, node, purge,
-    route, serve, status,
+    route, serve, site, status,
 };
 
 /// An open CDN in one binary: a few nodes in several places cache your sites, and DNS sends each client to the nearest.
@@ -84,7 +84,7 @@ pub enum Command {
     Remove(members::Removal),
     /// Publish sites
     #[command(subcommand)]
-    Site(documents::Command),
+    Site(site::Command),
     /// Answer DNS zones
     #[command(subcommand)]
     Zone(documents::Command),

@@ -202,7 +202,7 @@ fn plural(noun: &str, number: usize) -> String {
 }
 
 /// What became of a change: warnings and who is missing beside the answer, so that the answer can be piped.
-fn said(written: &Written, what: &str, global: &Global) -> anyhow::Result<()> {
+pub(super) fn said(written: &Written, what: &str, global: &Global) -> anyhow::Result<()> {
     for warning in &written.warnings {
         output::note(warning);
     }

@@ -19,6 +19,7 @@ mod output;
 mod purge;
 mod route;
 mod serve;
+mod site;
 mod status;
 
 use std::process::ExitCode;
@@ -70,9 +71,7 @@ fn dispatch(program: Program) -> anyhow::Result<()> {
             asking()?.block_on(members::drain(&arguments, false, global))
         }
         Command::Remove(arguments) => asking()?.block_on(members::remove(&arguments, global)),
-        Command::Site(command) => {
-            asking()?.block_on(documents::run(documents::SITE, command, global))
-        }
+        Command::Site(command) => asking()?.block_on(site::run(command, global)),
         Command::Zone(command) => {
             asking()?.block_on(documents::run(documents::ZONE, command, global))
         }

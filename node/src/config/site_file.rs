@@ -2,6 +2,7 @@
 
 mod cache;
 mod compression;
+mod develop;
 mod headers;
 mod origin;
 mod page;
@@ -9,6 +10,8 @@ mod protect;
 mod route;
 mod rule;
 mod tags;
+
+pub use develop::develop;
 
 use super::address;
 use super::error::ConfigError;

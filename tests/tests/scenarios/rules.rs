@@ -349,3 +349,57 @@ fn explain_works_on_any_node_of_a_cluster() {
         assert_eq!(stage.origin.asked(), 1);
     });
 }
+
+#[test]
+fn development_mode_is_a_change_of_the_site_that_ends_by_itself() {
+    run(async {
+        let stage = Stage::with("[[rule]]\nmatch = { path = \"/c/*\" }\nttl = \"1h\"\n").await;
+        let path = "/c/700/page";
+        stage.fetch(path).await;
+        assert!(stage.fetch(path).await.is_hit());
+        let node = stage.lab.node("nyc1");
+        let said = node
+            .run_plain(&["site", "develop", &stage.site, "--for", "2h"])
+            .await
+            .ok();
+        assert!(
+            said.stdout.contains("bypasses its cache until"),
+            "{}",
+            said.told()
+        );
+        let got = stage.fetch(path).await;
+        assert!(
+            got.cache_status().contains("fwd=bypass"),
+            "{}",
+            got.cache_status()
+        );
+        let told = stage
+            .node()
+            .run(&["explain", &stage.url(path)])
+            .await
+            .json();
+        assert_eq!(told["verdict"], "bypass", "{told}");
+        let text = node
+            .run_plain(&["site", "show", &stage.site])
+            .await
+            .ok()
+            .stdout;
+        assert!(text.contains("development_until = "), "{text}");
+        node.run_plain(&["site", "develop", &stage.site, "--off"])
+            .await
+            .ok();
+        assert!(stage.fetch(path).await.is_hit());
+        let text = node
+            .run_plain(&["site", "show", &stage.site])
+            .await
+            .ok()
+            .stdout;
+        assert!(!text.contains("development_until"), "{text}");
+        let said = node.run_plain(&["site", "develop", "nobody"]).await;
+        assert!(
+            said.code == Some(1) && said.stderr.contains("nobody"),
+            "{}",
+            said.told()
+        );
+    });
+}
