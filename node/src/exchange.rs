@@ -31,7 +31,7 @@ pub struct Client {
     pub tls: bool,
     /// The name the client asked for in TLS (SNI), lower case.
     pub server_name: Option<Arc<str>>,
-    /// Takes interim responses; none where the protocol's server cannot send them (HTTP/2).
+    /// Takes interim responses; none where nobody would send them.
     pub interim: Option<Arc<InterimLine>>,
 }
 

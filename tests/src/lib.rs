@@ -13,6 +13,7 @@ mod authority;
 mod binary;
 mod content;
 mod dns;
+pub mod frames;
 mod http;
 pub mod lab;
 mod link;

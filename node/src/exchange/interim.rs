@@ -24,7 +24,8 @@ pub struct Interim {
     pub headers: HeaderMap,
 }
 
-/// The end of a connection that takes interim responses. HTTP/1.1 only, so one exchange at a time.
+/// The end of a connection that takes interim responses. Of several exchanges at a time (HTTP/2), the one that is being
+/// worked on is the open one: all of them are on one core.
 #[derive(Debug)]
 pub struct InterimLine {
     exchange: AtomicU64,
@@ -35,7 +36,13 @@ impl InterimLine {
     /// The line of a new connection, and what comes out of it.
     #[must_use]
     pub fn new() -> (Arc<Self>, mpsc::Receiver<Interim>) {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        Self::with_room(WAITING_MAX)
+    }
+
+    /// One in which so many may wait.
+    #[must_use]
+    pub fn with_room(waiting_max: usize) -> (Arc<Self>, mpsc::Receiver<Interim>) {
+        let (sender, receiver) = mpsc::channel(waiting_max);
         let exchange = AtomicU64::new(0);
         (Arc::new(Self { exchange, sender }), receiver)
     }
@@ -43,6 +50,11 @@ impl InterimLine {
     /// Begins the next exchange, and says which it is.
     pub fn begin(&self) -> u64 {
         self.exchange.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Work on this exchange goes on: it is the open one from now.
+    pub fn resume(&self, exchange: u64) {
+        self.exchange.store(exchange, Ordering::Relaxed);
     }
 
     /// For whoever asks on behalf of the exchange that is open now.

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::exchange::BodyError;
@@ -16,8 +16,8 @@ use crate::exchange::BodyError;
 /// Content that ends with an error when it grows past its limit, or when no piece comes for too long.
 ///
 /// The timer is made when a piece is first waited for: content that came with the head never needs one.
-pub(super) struct ClientBody {
-    inner: Incoming,
+pub(super) struct ClientBody<B> {
+    inner: B,
     left_bytes: u64,
     limit_bytes: u64,
     progress_timeout: Duration,
@@ -27,8 +27,8 @@ pub(super) struct ClientBody {
     wanted: Option<Arc<AtomicBool>>,
 }
 
-impl ClientBody {
-    pub(super) fn new(inner: Incoming, limit_bytes: u64, progress_timeout: Duration) -> Self {
+impl<B> ClientBody<B> {
+    pub(super) fn new(inner: B, limit_bytes: u64, progress_timeout: Duration) -> Self {
         Self {
             inner,
             left_bytes: limit_bytes,
@@ -59,7 +59,10 @@ impl ClientBody {
     }
 }
 
-impl http_body::Body for ClientBody {
+impl<B> http_body::Body for ClientBody<B>
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+{
     type Data = Bytes;
     type Error = BodyError;
 
@@ -80,7 +83,10 @@ impl http_body::Body for ClientBody {
         let Some(frame) = ready!(polled) else {
             return Poll::Ready(None);
         };
-        let frame = frame.map_err(|error| BodyError::Client(error.to_string()))?;
+        let mut frame = frame.map_err(|error| BodyError::Client(error.to_string()))?;
+        if let Some(trailers) = frame.trailers_mut() {
+            remove_claims(trailers);
+        }
         if let Some(data) = frame.data_ref() {
             match this.left_bytes.checked_sub(data.len() as u64) {
                 Some(left) => this.left_bytes = left,
@@ -100,5 +106,53 @@ impl http_body::Body for ClientBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// Takes out trailers that say where the request comes from, or what it wants: those places are heads (RFC 9110 §6.5.1),
+/// and in heads the first are ours to write. `upstream` takes out what frames.
+fn remove_claims(trailers: &mut HeaderMap) {
+    const CLAIMS: [&str; 6] = [
+        "x-forwarded",
+        "x-real-ip",
+        "forwarded",
+        "via",
+        "cdn-loop",
+        "if-",
+    ];
+    let claims: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            name.contains('_') || CLAIMS.iter().any(|claim| name.starts_with(claim))
+        })
+        .cloned()
+        .collect();
+    for name in claims {
+        trailers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_trailer_says_nothing_of_the_way() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "grpc-status",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "via",
+            "if-match",
+        ] {
+            trailers.append(name, HeaderValue::from_static("0"));
+        }
+        remove_claims(&mut trailers);
+        assert_eq!(trailers.keys().count(), 1);
+        assert!(trailers.contains_key("grpc-status"));
     }
 }

@@ -1,6 +1,7 @@
 //! One connection, from accept to close.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
+use futures_util::FutureExt as _;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,32 +27,12 @@ use super::pulse::{Cut, Patience, Pulse};
 use super::scan::HeadScan;
 use super::serve::Core;
 use super::service::{Http1, Line, Reply, answer};
+use super::streams::{Content, Post, Streams};
 use super::tunnel;
 use crate::exchange::{Client, Handle, InterimLine};
 
 /// How long a connection may take to say goodbye after it was idle for too long.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// HTTP/2: content in flight per stream and per connection, both ways.
-const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
-const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-const H2_FRAME_BYTES: u32 = 16 * 1024;
-const H2_SEND_BUFFER_BYTES: usize = 256 * 1024;
-const H2_HEADER_TABLE_BYTES: u32 = 4096;
-
-/// Runs tasks of HTTP/2 streams on the core of their connection.
-#[derive(Clone, Copy, Debug)]
-struct OnThisCore;
-
-impl<F: Future + 'static> Executor<F> for OnThisCore
-where
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        // Owned by its connection: hyper ends a stream's task when the connection goes.
-        drop(tokio::task::spawn_local(future));
-    }
-}
-
 /// Both ends of a connection, and how the client came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
@@ -212,7 +193,8 @@ where
     );
     let stream = HeadGuard::new(stream, Rc::clone(&pulse), scan, outbox);
     let answering = Rc::clone(&line);
-    let service = service_fn(move |request| answer(Rc::clone(&answering), request));
+    let service =
+        service_fn(move |request| answer(Rc::clone(&answering), request).map(Ok::<_, Infallible>));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -239,27 +221,25 @@ async fn http2<H: Handle, S>(core: &Rc<Core<H>>, stream: S, client: Client, puls
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let (post, interim) = Post::new();
+    let client = Client {
+        interim: Some(interim),
+        ..client
+    };
     let line = line(core, client, Rc::clone(&pulse), None);
-    let service = service_fn(move |request| answer(Rc::clone(&line), request));
-    let mut builder = http2::Builder::new(OnThisCore);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(core.limits.h2_streams)
-        .max_pending_accept_reset_streams(core.limits.h2_resets)
-        .max_local_error_reset_streams(core.limits.h2_resets)
-        .max_header_list_size(u32::try_from(core.limits.header_bytes).unwrap_or(u32::MAX))
-        .max_frame_size(H2_FRAME_BYTES)
-        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(H2_SEND_BUFFER_BYTES)
-        .header_table_size(H2_HEADER_TABLE_BYTES);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    drive(core, pin!(connection), pulse).await;
+    let answering = move |request| answer(Rc::clone(&line), request);
+    let mut connection = Streams::new(stream, &core.limits, post, answering);
+    drive(core, Pin::new(&mut connection), pulse).await;
 }
 
 /// A connection of either protocol.
-trait Conversation: Future<Output = hyper::Result<()>> {
+trait Conversation: Future<Output = Result<(), Self::Error>> {
+    type Error: std::fmt::Display;
+
     fn goodbye(self: Pin<&mut Self>);
+
+    /// Did it end because of what the client wrote?
+    fn is_malformed(error: &Self::Error) -> bool;
 }
 
 impl<I, S> Conversation for http1::Connection<I, S>
@@ -268,20 +248,31 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
+    type Error = hyper::Error;
+
     fn goodbye(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
+
+    fn is_malformed(error: &hyper::Error) -> bool {
+        error.is_parse()
+    }
 }
 
-impl<I, S, E> Conversation for http2::Connection<I, S, E>
+impl<S, A, F> Conversation for Streams<S, A>
 where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = Reply>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, Reply>,
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: FnMut(http::Request<Content>) -> F + Unpin,
+    F: Future<Output = http::Response<Reply>> + 'static,
 {
+    type Error = h2::Error;
+
     fn goodbye(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+        self.get_mut().goodbye();
+    }
+
+    fn is_malformed(error: &h2::Error) -> bool {
+        error.is_go_away() && error.is_library()
     }
 }
 
@@ -344,7 +335,7 @@ async fn drive<H, C: Conversation>(
     .await;
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) if error.is_parse() => {
+        Ok(Err(error)) if C::is_malformed(&error) => {
             tracing::debug!(%error, "request refused by the parser");
             core.metrics.unparsable.inc();
         }

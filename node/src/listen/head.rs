@@ -306,6 +306,10 @@ fn settle_target<B>(request: &mut Request<B>, secured: bool) -> Result<(), Refus
         .cloned()
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let path = if path.as_str().starts_with('?') {
+        if request.version() == Version::HTTP_2 {
+            // RFC 9113 §8.3.1.
+            return Err(Refusal::Malformed(":path does not begin with a slash\n"));
+        }
         // `http://host?query` (RFC 9110 §4.2.3: an empty path is the same as `/`).
         PathAndQuery::try_from(format!("/{}", path.as_str()))
             .map_err(|_| Refusal::Malformed("the target is not a URI\n"))?

@@ -29,6 +29,7 @@ mod scan;
 mod serve;
 mod service;
 mod sockets;
+mod streams;
 mod tunnel;
 
 pub use antechamber::Antechamber;

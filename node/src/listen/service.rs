@@ -1,7 +1,6 @@
 //! One request: from hyper's hands to the handler's and back.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::{poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -14,7 +13,6 @@ use futures_util::future::Either;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
@@ -54,10 +52,13 @@ pub(super) struct Http1 {
 /// Answers one request of a connection.
 ///
 /// The handler is called before the future is made, so that the request is not moved about in it.
-pub(super) fn answer<H: Handle>(
+pub(super) fn answer<H: Handle, B>(
     line: Rc<Line<H>>,
-    mut request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Reply>, Infallible>> {
+    mut request: Request<B>,
+) -> impl Future<Output = Response<Reply>> + 'static
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + Unpin + 'static,
+{
     let mut ticket = Ticket::new(Rc::clone(&line.pulse), request.version() == Version::HTTP_2);
     let mut close = false;
     let framing = match &line.http1 {
@@ -99,7 +100,7 @@ pub(super) fn answer<H: Handle>(
     if let Err(refusal) = settled {
         line.metrics.refused(refusal);
         let refused = refuse(refusal, request.version(), ticket);
-        return Either::Left(ready(Ok(refused)));
+        return Either::Left(ready(refused));
     }
     let client = match &line.proxies {
         None => Arc::clone(&line.client),
@@ -108,8 +109,6 @@ pub(super) fn answer<H: Handle>(
             Arc::new(Client {
                 address: told.address,
                 tls: told.https.unwrap_or(line.client.tls),
-                // The name that a proxy asks us for is its own affair.
-                server_name: None,
                 ..Client::clone(&line.client)
             })
         }
@@ -129,7 +128,13 @@ pub(super) fn answer<H: Handle>(
             Body::stream(body.watched(wanted.clone()))
         }
     });
-    let exchange = line.client.interim.as_ref().map(|interim| interim.begin());
+    // Streams of HTTP/2 have numbers of their own, and see to it themselves.
+    let interim = line
+        .client
+        .interim
+        .as_ref()
+        .filter(|_| line.http1.is_some());
+    let exchange = interim.map(|interim| interim.begin());
     let handling = Arc::clone(&line.handler).handle(client, request);
     Either::Right(async move {
         let mut response = match (&line.http1, exchange) {
@@ -152,7 +157,7 @@ pub(super) fn answer<H: Handle>(
             switch(&line, place, &mut response);
         }
         ticket.whole = head_only || response.body().is_end_stream();
-        Ok(response.map(|body| Reply { body, ticket }))
+        response.map(|body| Reply { body, ticket })
     })
 }
 

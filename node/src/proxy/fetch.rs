@@ -23,7 +23,7 @@ use super::parts::{Asker, Joined, Rest, asks_far_in, is_part};
 use super::ports::{Answer, Unanswered};
 use super::reuse::is_broken;
 use super::storable::{Exchange, storable, ttl_applies};
-use super::{Proxy, tags, vary};
+use super::{Proxy, lookalikes, tags, vary};
 use crate::exchange::{Body, InterimTicket, OnInterim};
 use crate::view::{Checked, TagSet};
 
@@ -114,7 +114,7 @@ pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str) -> Request<Bod
     if let Some(edits) = &policy.origin_headers {
         edits.apply(&mut fields);
     }
-    headers::remove_lookalikes(&mut fields, &ask.method);
+    lookalikes::remove(&mut fields, &ask.method);
     *request.headers_mut() = fields;
     request
 }

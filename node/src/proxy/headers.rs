@@ -87,7 +87,7 @@ fn restates(name: &str) -> bool {
 }
 
 /// Fields by which a client of a cacheable method could make the origin run another one.
-const METHOD_OVERRIDES: [&str; 3] = [
+pub(super) const METHOD_OVERRIDES: [&str; 3] = [
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
@@ -95,7 +95,7 @@ const METHOD_OVERRIDES: [&str; 3] = [
 
 /// How much of a request field, as the origin sees it, comes from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Written {
+pub(super) enum Written {
     /// The client's, unchanged.
     ByClient,
     /// The same for all requests of one key: in the key itself, or not sent at all.
@@ -106,7 +106,7 @@ enum Written {
 
 /// Who writes a field that an answer may vary on.
 #[must_use]
-fn written(name: &HeaderName) -> Written {
+pub(super) fn written(name: &HeaderName) -> Written {
     if [X_FORWARDED_FOR, FORWARDED, VIA, CDN_LOOP].contains(name) {
         return Written::PerClient;
     }
@@ -273,30 +273,6 @@ pub(super) fn towards_origin(headers: &mut HeaderMap, method: &Method, hop: Hop<
     set(headers, FORWARDED, &forwarded);
     append(headers, VIA, &via(hop.version, hop.node));
     append(headers, CDN_LOOP, hop.cdn_id);
-}
-
-/// Takes out fields that are another one's name with `_` for `-`: an origin that reads fields by CGI's names
-/// (RFC 3875 §4.1.18) cannot tell the two apart, so a client could write what we write. Called when all is in place.
-pub(super) fn remove_lookalikes(headers: &mut HeaderMap, method: &Method) {
-    if !headers.keys().any(|name| name.as_str().contains('_')) {
-        return;
-    }
-    let safe = method == Method::GET || method == Method::HEAD;
-    let lookalikes: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().contains('_'))
-        .filter(|name| {
-            let meant = name.as_str().replace('_', "-");
-            let ours = HeaderName::from_bytes(meant.as_bytes())
-                .is_ok_and(|meant| meant == CONTENT_LENGTH || written(&meant) != Written::ByClient);
-            let overrides = METHOD_OVERRIDES.contains(&meant.as_str());
-            headers.contains_key(&meant) || (ours && (safe || !overrides))
-        })
-        .cloned()
-        .collect();
-    for name in lookalikes {
-        headers.remove(name);
-    }
 }
 
 /// A node identifier of RFC 7239 §6: IPv6 in brackets and quotes.

@@ -47,6 +47,7 @@ mod invalidate;
 pub mod key;
 #[cfg(test)]
 mod laws;
+mod lookalikes;
 mod lookup;
 mod marks;
 mod meta;

@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod durability;
 mod forwarding;
+mod frames;
 mod grpc;
 mod invalidation;
 mod leader;

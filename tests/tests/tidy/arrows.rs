@@ -36,7 +36,7 @@ const PLACES: [(&str, &str, &[&str]); 8] = [
         r"\bhyper(_util)?\b",
         &["node/src/listen/", "node/src/upstream/"],
     ),
-    ("h2", r"\bh2::", &["node/src/upstream/"]),
+    ("h2", r"\bh2::", &["node/src/listen/", "node/src/upstream/"]),
     (
         "actix",
         r"\bactix(_web|_http|_rt|_server)?\b",

@@ -142,3 +142,100 @@ async fn malformed_requests_are_refused() {
     }
     rig.stop().await;
 }
+
+/// A client that sees interim responses.
+async fn open_bare(authority: &Authority, rig: &Rig) -> h2::client::SendRequest<Bytes> {
+    let https = rig.https.unwrap();
+    let stream = authority.connect(https, "shop.example", "h2").await;
+    let (sender, connection) = h2::client::handshake(stream.unwrap()).await.unwrap();
+    drop(tokio::spawn(connection));
+    sender.ready().await.unwrap()
+}
+
+fn ask(method: &str, path: &str) -> http::request::Builder {
+    let uri = format!("https://shop.example{path}");
+    Request::builder().method(method).uri(uri)
+}
+
+async fn interim(response: &mut h2::client::ResponseFuture) -> Response<()> {
+    let next = std::future::poll_fn(|cx| response.poll_informational(cx));
+    let next = tokio::time::timeout(Duration::from_secs(5), next).await;
+    next.unwrap().unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn interim_responses_come_before_their_final_one_each_on_its_stream() {
+    let (authority, rig) = rig(Limits::default());
+    let mut sender = open_bare(&authority, &rig).await;
+    let mut send = |path: &str| {
+        let request = ask("GET", path).body(()).unwrap();
+        sender.send_request(request, true).unwrap().0
+    };
+    // Another stream waits meanwhile, and one more hears of its own.
+    let waiting = send("/wait");
+    let mut early = [send("/early"), send("/early")];
+    for response in &mut early {
+        let hints = interim(response).await;
+        assert_eq!(hints.status(), StatusCode::EARLY_HINTS);
+        assert_eq!(hints.headers()["link"], "</a>");
+    }
+    for mut response in early {
+        assert_eq!(
+            interim(&mut response).await.status(),
+            StatusCode::PROCESSING
+        );
+        assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+    }
+    let answer = waiting.await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn content_is_asked_for_by_100_continue() {
+    let (authority, rig) = rig(Limits::default());
+    let mut sender = open_bare(&authority, &rig).await;
+    let request = ask("POST", "/echo").header("expect", "100-continue");
+    let (mut response, mut content) = sender
+        .send_request(request.body(()).unwrap(), false)
+        .unwrap();
+    // Nothing is sent before.
+    assert_eq!(interim(&mut response).await.status(), StatusCode::CONTINUE);
+    content.send_data(Bytes::from_static(b"abc"), true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "abc");
+    // Content that nobody wants is not asked for.
+    let request = ask("POST", "/x").header("expect", "100-continue");
+    let (mut response, _content) = sender
+        .send_request(request.body(()).unwrap(), false)
+        .unwrap();
+    let answer = std::future::poll_fn(|cx| {
+        assert!(!matches!(
+            response.poll_informational(cx),
+            std::task::Poll::Ready(Some(_))
+        ));
+        std::pin::Pin::new(&mut response).poll(cx)
+    });
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn content_that_is_reset_is_not_whole_whatever_the_reason() {
+    let (authority, rig) = rig(Limits::default());
+    let mut sender = open_bare(&authority, &rig).await;
+    for reason in [h2::Reason::NO_ERROR, h2::Reason::CANCEL] {
+        let request = ask("POST", "/keep").body(()).unwrap();
+        let (_response, mut content) = sender.send_request(request, false).unwrap();
+        content
+            .send_data(Bytes::from_static(b"abc"), false)
+            .unwrap();
+        let echo = &rig.echo;
+        eventually("it has come", || *echo.begun.lock() == "abc").await;
+        content.send_reset(reason);
+        eventually("it has ended", || echo.ended.lock().is_some()).await;
+        assert_eq!(echo.ended.lock().take(), Some(false), "{reason:?}");
+        echo.begun.lock().clear();
+    }
+    rig.stop().await;
+}

@@ -25,8 +25,14 @@ use crate::config::settings::Limits;
 use crate::exchange::{Body, BodyError, Client, Handle, PlainHead};
 
 /// Answers by path: `/echo` the content, `/who` the client's address, `/host` the Host, `/big` many pieces, `/wait`
-/// after a while, `/early` after two interim responses, `/ws` by a tunnel, anything else `ok`.
-pub(super) struct Echo;
+/// after a while, `/early` after two interim responses, `/ws` by a tunnel, `/keep` when it has noted how the content
+/// ended, anything else `ok`.
+#[derive(Default)]
+pub(super) struct Echo {
+    pub(super) begun: parking_lot::Mutex<String>,
+    /// Whether it was whole.
+    pub(super) ended: parking_lot::Mutex<Option<bool>>,
+}
 
 pub(super) const BIG_PIECES: usize = 2048;
 const PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
@@ -52,6 +58,25 @@ impl Handle for Echo {
                     response
                 }
             },
+            "/keep" => {
+                // On a task of its own: it goes on when nobody waits for the answer.
+                let mut body = request.into_body();
+                let keeping = tokio::spawn(async move {
+                    let whole = loop {
+                        match body.frame().await {
+                            Some(Ok(frame)) => {
+                                let data = frame.into_data().unwrap_or_default();
+                                self.begun.lock().push_str(&String::from_utf8_lossy(&data));
+                            }
+                            Some(Err(_)) => break false,
+                            None => break true,
+                        }
+                    };
+                    *self.ended.lock() = Some(whole);
+                });
+                keeping.await.unwrap();
+                Response::new(Body::Empty)
+            }
             "/who" => Response::new(Body::from(client.address.to_string())),
             "/host" => {
                 let host = request.headers().get(http::header::HOST);
@@ -117,6 +142,7 @@ pub(super) struct Rig {
     pub(super) https: Option<SocketAddr>,
     pub(super) metrics: ListenMetrics,
     pub(super) drain: CancellationToken,
+    pub(super) echo: Arc<Echo>,
     serving: Option<Serving>,
 }
 
@@ -159,8 +185,10 @@ impl Rig {
             metrics: metrics.clone(),
             grace: Duration::from_secs(2),
         };
-        let serving = serve(setup, Arc::new(Echo), &drain).unwrap();
+        let echo = Arc::<Echo>::default();
+        let serving = serve(setup, Arc::clone(&echo), &drain).unwrap();
         Self {
+            echo,
             http,
             https,
             metrics,
