@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// `GET /api/v1/route?address=ADDRESS[&host=HOST]` answers a [`RouteReport`]: every node in order, as DNS would.
 pub use crate::dns::{PlaceReport, RouteReport};
 /// `POST /api/v1/explain` takes a [`Question`] and answers an [`Explanation`]; it changes nothing.
-pub use crate::proxy::{Explanation, Question};
+pub use crate::proxy::{Explanation, PrefetchResult, Prefetched, Question};
 
 /// The media type of every body, either way, but for errors.
 pub const JSON: &str = "application/json";
@@ -210,6 +210,37 @@ pub struct PurgeRequest {
     /// Who, and how long to wait.
     #[serde(default)]
     pub options: WriteOptions,
+}
+
+/// URLs in one prefetch at most.
+pub const PREFETCH_URLS_MAX: usize = 1024;
+/// Requests of one prefetch at once, at most.
+pub const PREFETCH_AT_ONCE_MAX: usize = 64;
+
+/// `POST /api/v1/prefetch`: URLs that this node fetches through its cache. Answered by a [`PrefetchReport`] when all
+/// are fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prefetch {
+    /// Whose URLs they are.
+    pub site: String,
+    /// With their scheme; or paths of the site's first host.
+    pub urls: Vec<String>,
+    /// Requests at once; none: eight.
+    #[serde(default)]
+    pub concurrency: Option<usize>,
+    /// Request fields: name and value.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+}
+
+/// What became of the URLs of a prefetch, in their order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefetchReport {
+    /// The node whose cache it was.
+    pub node: String,
+    /// One for each URL.
+    pub results: Vec<Prefetched>,
 }
 
 /// The answer to a purge.

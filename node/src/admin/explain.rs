@@ -14,13 +14,18 @@ pub type Running = Mutex<Option<Arc<Proxy>>>;
 impl Control {
     /// What this node would make of a request.
     pub(super) async fn explain(&self, question: Question) -> Result<Explanation, AdminError> {
-        let proxy = self.parts.proxy.lock().clone();
-        let Some(proxy) = proxy else {
-            return Err(AdminError::Unavailable(
-                "this node serves nothing yet, or no more; see `nearside status`".to_owned(),
-            ));
-        };
+        let proxy = self.proxy()?;
         let explained = proxy.explain(&question).await;
         explained.map_err(|error| AdminError::Malformed(error.to_string()))
+    }
+
+    /// The proxy, if it runs.
+    pub(super) fn proxy(&self) -> Result<Arc<Proxy>, AdminError> {
+        let proxy = self.parts.proxy.lock().clone();
+        proxy.ok_or_else(|| {
+            AdminError::Unavailable(
+                "this node serves nothing yet, or no more; see `nearside status`".to_owned(),
+            )
+        })
     }
 }

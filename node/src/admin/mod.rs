@@ -14,6 +14,7 @@ mod error;
 mod explain;
 mod guard;
 mod metrics;
+mod prefetch;
 mod purge;
 mod readiness;
 mod routes;

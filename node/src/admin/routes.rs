@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::api::{
-    Apply, ApplyDocument, DocumentText, Drain, NewToken, PurgeRequest, Put, Question, WriteOptions,
+    Apply, ApplyDocument, DocumentText, Drain, NewToken, Prefetch, PurgeRequest, Put, Question,
+    WriteOptions,
 };
 use super::control::Control;
 use super::documents::Kind;
@@ -37,6 +38,7 @@ pub(super) fn all(app: &mut web::ServiceConfig) {
                 .route("/join-tokens/{id}", web::delete().to(revoke_token))
                 .route("/purges", web::post().to(purge))
                 .route("/explain", web::post().to(explain))
+                .route("/prefetch", web::post().to(prefetch))
                 .route("/route", web::get().to(route))
                 .route("/geo", web::get().to(geo))
                 .service(documents("/sites", Kind::Site))
@@ -130,6 +132,10 @@ async fn revoke_token(control: Shared, id: web::Path<String>) -> Answer {
 
 async fn purge(control: Shared, body: web::Json<PurgeRequest>) -> Answer {
     Ok(HttpResponse::Ok().json(control.purge(body.into_inner()).await?))
+}
+
+async fn prefetch(control: Shared, body: web::Json<Prefetch>) -> Answer {
+    Ok(HttpResponse::Ok().json(control.prefetch(body.into_inner()).await?))
 }
 
 async fn explain(control: Shared, body: web::Json<Question>) -> Answer {

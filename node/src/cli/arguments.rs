@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    cluster, completions, config, demo, documents, explain, geo, join_token, members, node, purge,
-    route, serve, site, status,
+    cluster, completions, config, demo, documents, explain, geo, join_token, members, node,
+    prefetch, purge, route, serve, site, status,
 };
 
 /// An open CDN in one binary: a few nodes in several places cache your sites, and DNS sends each client to the nearest.
@@ -90,6 +90,8 @@ pub enum Command {
     Zone(documents::Command),
     /// Make what is cached unusable, on every node
     Purge(purge::Arguments),
+    /// Fetch a list of URLs through a node's cache, so that clients find them there
+    Prefetch(prefetch::Arguments),
     /// Tell what a node would make of a request, and why; nothing is asked or changed
     Explain(explain::Arguments),
     /// Show where a client would be sent: every node in order, with the reason

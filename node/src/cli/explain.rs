@@ -29,19 +29,11 @@ pub struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, global: &Global) -> anyhow::Result<()> {
-    let headers = arguments.headers.iter().map(|field| {
-        let (name, value) = field.split_once(':').ok_or_else(|| {
-            Failure::usage(format!(
-                "\"{field}\" is not a field; write it like \"Accept: text/html\""
-            ))
-        })?;
-        Ok((name.trim().to_owned(), value.trim().to_owned()))
-    });
     let question = Question {
         url: arguments.url,
         method: arguments.method,
         from: arguments.from,
-        headers: headers.collect::<anyhow::Result<_>>()?,
+        headers: fields(&arguments.headers)?,
     };
     let client = Client::new(global)?;
     let told: Explanation = client
@@ -52,6 +44,19 @@ pub(super) async fn run(arguments: Arguments, global: &Global) -> anyhow::Result
     } else {
         output::text(&page(&told))
     }
+}
+
+/// Request fields as they are typed.
+pub(super) fn fields(typed: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let fields = typed.iter().map(|field| {
+        let (name, value) = field.split_once(':').ok_or_else(|| {
+            Failure::usage(format!(
+                "\"{field}\" is not a field; write it like \"Accept: text/html\""
+            ))
+        })?;
+        Ok((name.trim().to_owned(), value.trim().to_owned()))
+    });
+    fields.collect()
 }
 
 /// One line for each thing there is to say, and the keys in force as a table.

@@ -16,6 +16,7 @@ mod join_token;
 mod members;
 mod node;
 mod output;
+mod prefetch;
 mod purge;
 mod route;
 mod serve;
@@ -76,6 +77,7 @@ fn dispatch(program: Program) -> anyhow::Result<()> {
             asking()?.block_on(documents::run(documents::ZONE, command, global))
         }
         Command::Purge(arguments) => asking()?.block_on(purge::run(arguments, global)),
+        Command::Prefetch(arguments) => asking()?.block_on(prefetch::run(arguments, global)),
         Command::Explain(arguments) => asking()?.block_on(explain::run(arguments, global)),
         Command::Route(arguments) => asking()?.block_on(route::run(&arguments, global)),
         Command::Geo(command) => asking()?.block_on(geo::run(command, global)),

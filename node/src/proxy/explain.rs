@@ -146,7 +146,7 @@ pub struct Unanswerable(String);
 
 impl Question {
     /// The request and its client. The scheme says whether it comes over TLS.
-    fn request(&self) -> Result<(Arc<Client>, Request<()>, bool), Unanswerable> {
+    pub(super) fn request(&self) -> Result<(Arc<Client>, Request<()>, bool), Unanswerable> {
         let wrong = |what: String| Unanswerable(what);
         let url = match self.url.contains("://") {
             true => self.url.clone(),
@@ -451,7 +451,7 @@ fn of_bypass(refusal: Refusal) -> &'static str {
     }
 }
 
-fn of_own(own: Own) -> String {
+pub(super) fn of_own(own: Own) -> String {
     let words = match own {
         Own::BadRequest => "400: the host or the path is none",
         Own::Misdirected => "421: no site here has this host",

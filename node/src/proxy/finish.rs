@@ -165,7 +165,7 @@ fn count_tunnel(response: &mut Response<Body>, end: End) {
 }
 
 /// The next request's id. Random where each worker begins, spread from there (SplitMix64): told apart, not secret.
-fn next_id() -> u64 {
+pub(super) fn next_id() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(rand::random());
     }

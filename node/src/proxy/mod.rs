@@ -14,6 +14,7 @@
 //! * [`encode`]: content codings, made once for each stored body.
 //! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
 //! * [`explain`]: what would become of a request, by the same phases.
+//! * [`prefetch`]: a request of the operator, for what clients will ask for.
 //! * [`dress`]: what the site does to answers on their way out.
 //! * [`finish`]: the last byte; counting it ([`metrics`]) and telling the access log.
 //!
@@ -56,6 +57,7 @@ mod onward;
 mod outcome;
 mod parts;
 mod ports;
+mod prefetch;
 mod purging;
 mod range;
 mod respond;
@@ -88,6 +90,7 @@ pub use outcome::{LABELS, Outcome, Passage};
 pub use ports::{
     Alone, Answer, Invalidation, Neighbours, NotPurged, Purging, Unanswered, Upstream,
 };
+pub use prefetch::{PrefetchResult, Prefetched};
 
 use crate::exchange::{Body, Client, Handle, PlainHead};
 use crate::observe::access::AccessLog;

@@ -22,6 +22,7 @@ mod messages;
 mod operator;
 mod origins;
 mod partition;
+mod prefetch;
 mod protection;
 mod proxies;
 mod purge;
