@@ -157,7 +157,7 @@ impl Proxy {
                 origin,
             } => {
                 let tag = errand.fill_index;
-                let place = self.right_place(errand.ask, &errand.place, &meta);
+                let place = self.right_place(errand.ask, &errand.place, &meta).await;
                 let Fill::Lead(writer) = self.store.fill(&place.key, None, |_| false, tag) else {
                     // Nobody is joined, so a writer is what comes.
                     return self.lost(&errand);
@@ -193,7 +193,7 @@ impl Proxy {
                     return self.lost(&errand);
                 };
                 let personal = now.personal.clone();
-                let entry = self.freshen(stored, *now, errand.fill_index);
+                let entry = self.freshen(&job, stored, *now, &errand.place).await;
                 match self.freshened(&errand, &entry, personal, origin).await {
                     Some(answered) => answered,
                     None => {
@@ -209,7 +209,7 @@ impl Proxy {
             } => {
                 if let Some((stored, _)) = &errand.stored {
                     match now {
-                        Some(now) => drop(self.freshen(stored, *now, errand.fill_index)),
+                        Some(now) => drop(self.freshen(&job, stored, *now, &errand.place).await),
                         None => self.store.remove(stored.key()),
                     }
                 }

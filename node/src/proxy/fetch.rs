@@ -237,7 +237,14 @@ fn judge(
             let old = stored.meta();
             let ruling = job.ask.ruling_for(old.status, &old.head);
             let policy = job.ask.site.rules.policy(&ruling);
-            Box::new(freshened(old, word, set_cookie, policy, job.fill_index))
+            Box::new(freshened(
+                old,
+                &job.ask.headers,
+                word,
+                set_cookie,
+                policy,
+                job.fill_index,
+            ))
         };
         if validates && status == StatusCode::NOT_MODIFIED {
             let now = after(&word());

@@ -6,20 +6,19 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::header::HeaderName;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use nearside_cache_store::{Fill, Finished, Follower, Key, Writer};
 use tokio::sync::oneshot;
 
-use super::admit::Ask;
+use super::Proxy;
 use super::fetch::{Fetched, Job};
 use super::freshen::Freshened;
 use super::lookup::Stored;
 use super::meta::HttpMeta;
 use super::outcome::Refusal;
 use super::ports::Unanswered;
-use super::{Proxy, vary};
+use super::variants::fields_of;
 use crate::exchange::Body;
 
 /// What a leader's own client is told.
@@ -102,10 +101,10 @@ impl Proxy {
                 said,
                 origin,
             } => {
-                let right = self.right_place(&job.ask, &place, &meta);
+                let right = self.right_place(&job.ask, &place, &meta).await;
                 let mut elsewhere = None;
                 self.note_shareable(&job, &right, &meta);
-                self.note_variant(&right, &meta).await;
+                self.note_variant(&right, &meta, job.stored.as_ref()).await;
                 if right.key != place.key
                     && let Fill::Lead(moved) =
                         self.store.fill(&right.key, None, |_| false, job.fill_index)
@@ -132,7 +131,7 @@ impl Proxy {
                 Some(stored) => {
                     self.note_shareable(&job, &place, &now.meta);
                     let personal = now.personal.clone();
-                    let entry = self.freshen(stored, *now, job.fill_index);
+                    let entry = self.freshen(&job, stored, *now, &place).await;
                     // Followers look again, and find it fresh.
                     writer.decline();
                     Led::Freshened {
@@ -179,29 +178,6 @@ impl Proxy {
         tell_leader(tell, led);
     }
 
-    /// Where an answer is found by the requests that it matches. A question goes out before it is known by what its
-    /// answer is chosen, so its place may be that of other fields, or of none (RFC 9111 §4.1).
-    pub(super) fn right_place(&self, ask: &Ask, place: &Place, meta: &HttpMeta) -> Place {
-        let fields = fields_of(meta);
-        let object = || match fields.is_empty() {
-            true => place.primary.whole().to_vec(),
-            false => vary::variant_key(place.primary.whole(), &fields, &ask.headers),
-        };
-        let part = meta.status == StatusCode::PARTIAL_CONTENT;
-        let part = part.then(|| self.part_key(&object(), &meta.head)).flatten();
-        let key = if let Some(part) = part {
-            part
-        } else if place.key == place.primary {
-            return place.clone();
-        } else {
-            self.store.key(object())
-        };
-        Place {
-            primary: place.primary.clone(),
-            key,
-        }
-    }
-
     /// Stores an answer that was fetched for one client and turns out to be storable. The returned follower is that
     /// client's.
     pub(super) fn store_late(
@@ -217,7 +193,7 @@ impl Proxy {
         let fill = async move {
             proxy.metrics.fills.inc();
             proxy.note_shareable(&job, &place, &meta);
-            proxy.note_variant(&place, &meta).await;
+            proxy.note_variant(&place, &meta, job.stored.as_ref()).await;
             let (part, asked) = (as_part(&meta), meta.request_time);
             writer.head(meta, length);
             proxy
@@ -284,10 +260,25 @@ impl Proxy {
     }
 
     /// Puts into the store what an origin's word has made of a response. What may not stay is good for the one who
-    /// asked, and gone.
-    pub(super) fn freshen(&self, stored: &Stored, now: Freshened, fill_index: u64) -> Stored {
-        let entry = self.store.touch(stored, now.meta, fill_index);
-        if !now.stays {
+    /// asked, and gone; so is what would be looked for elsewhere, as it is chosen by other fields now.
+    pub(super) async fn freshen(
+        &self,
+        job: &Job,
+        stored: &Stored,
+        now: Freshened,
+        place: &Place,
+    ) -> Stored {
+        let chosen_otherwise = fields_of(&now.meta) != fields_of(stored.meta());
+        let entry = self.store.touch(stored, now.meta, job.fill_index);
+        let mut stays = now.stays;
+        if stays && chosen_otherwise {
+            let right = self.right_place(&job.ask, place, entry.meta()).await;
+            stays = right.key == *stored.key();
+            if stays {
+                self.note_variant(&right, entry.meta(), None).await;
+            }
+        }
+        if !stays {
             self.store.remove(stored.key());
         }
         entry
@@ -324,14 +315,6 @@ impl Proxy {
 /// The metadata of a response that is a part.
 fn as_part(meta: &HttpMeta) -> Option<HttpMeta> {
     (meta.status == StatusCode::PARTIAL_CONTENT).then(|| meta.clone())
-}
-
-/// By what a response is chosen.
-pub(super) fn fields_of(meta: &HttpMeta) -> Vec<HeaderName> {
-    meta.selection
-        .iter()
-        .map(|(name, _)| name.clone())
-        .collect()
 }
 
 /// The client may have gone; the fill goes on without it.

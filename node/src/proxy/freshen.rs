@@ -17,7 +17,7 @@ use super::freshness::{initial_age, lifetime, negative};
 use super::meta::HttpMeta;
 use super::reuse::Freshness;
 use super::targeted::SURROGATE_CONTROL;
-use super::vary::Vary;
+use super::variants::selection_after;
 use super::{headers, tags};
 use crate::config::policy::Policy;
 use crate::config::site::SetCookie;
@@ -44,10 +44,11 @@ pub(super) struct Freshened {
     pub(super) stays: bool,
 }
 
-/// Updates a stored response. `fill_index` is the question's.
+/// Updates a stored response. `request` and `fill_index` are the question's.
 #[must_use]
 pub(super) fn freshened(
     old: &HttpMeta,
+    request: &HeaderMap,
     word: &Word,
     set_cookie: SetCookie,
     policy: &Policy,
@@ -84,9 +85,10 @@ pub(super) fn freshened(
     }
     let life = lifetime(old.status, &judged, &directives, word.response_time);
     let life = negative(life, old.status, policy);
+    let selection = selection_after(&headers::chosen_by(&head), &old.selection, request);
     let stays = (directives.must_understand || !directives.no_store)
         && directives.private != Scope::Whole
-        && chooses_alike(&head, &old.selection);
+        && selection.is_some();
     let no_transform = CacheControl::of_field(&head, &CACHE_CONTROL).no_transform;
     let form = match old.form {
         Form::Encodable(_) if no_transform => Form::Plain,
@@ -110,19 +112,11 @@ pub(super) fn freshened(
             fill_index,
             form,
             tags: tags::updated(&old.tags, &word.tags),
+            selection: selection.unwrap_or_default(),
             ..old.clone()
         },
         personal,
         stays,
-    }
-}
-
-/// Does the updated `Vary` still name what the response was chosen by?
-fn chooses_alike(head: &HeaderMap, selection: &[(HeaderName, Option<Vec<u8>>)]) -> bool {
-    match headers::chosen_by(head) {
-        Vary::Nothing => selection.is_empty(),
-        Vary::Fields(fields) => fields.iter().eq(selection.iter().map(|(name, _)| name)),
-        Vary::Anything => false,
     }
 }
 
@@ -259,7 +253,8 @@ mod tests {
             request_time: at(100),
             response_time: at(102),
         };
-        freshened(old, &word, cookies, &Policy::default(), 7)
+        let request = self::headers(&[("accept", "*/*")]);
+        freshened(old, &request, &word, cookies, &Policy::default(), 7)
     }
 
     #[test]
@@ -318,7 +313,7 @@ mod tests {
         for (fields, stays) in [
             (("cache-control", "private"), false),
             (("cache-control", "no-store"), false),
-            (("vary", "accept"), false),
+            (("vary", "accept"), true),
             (("vary", "*"), false),
             (("cache-control", "max-age=1"), true),
         ] {
@@ -332,8 +327,14 @@ mod tests {
             selection: vec![(ACCEPT, None)],
             ..stored(&[("vary", "accept")])
         };
-        assert!(after(&chosen, &[], SetCookie::Standard).stays);
-        assert!(!after(&chosen, &[("vary", "x-b")], SetCookie::Standard).stays);
+        let alike = after(&chosen, &[], SetCookie::Standard);
+        assert!(alike.stays && alike.meta.selection == chosen.selection);
+        let otherwise = after(&chosen, &[("vary", "accept, x-b")], SetCookie::Standard);
+        let expected = [
+            (ACCEPT, Some(b"*/*".to_vec())),
+            (HeaderName::from_static("x-b"), None),
+        ];
+        assert!(otherwise.stays && otherwise.meta.selection == expected);
     }
 
     #[test]

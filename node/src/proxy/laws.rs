@@ -284,7 +284,7 @@ proptest! {
             request_time: second(0) - Duration::from_secs(word.delay),
             response_time: second(0),
         };
-        let new = freshened(&old, &said, SetCookie::Standard, &Policy::default(), 0);
+        let new = freshened(&old, &HeaderMap::new(), &said, SetCookie::Standard, &Policy::default(), 0);
         prop_assert_eq!(new.meta.freshness.lifetime_s, word.allows_s());
         prop_assert_eq!(new.meta.freshness.age_s(second(0)), word.is_old_s());
         prop_assert!(new.stays);

@@ -10,11 +10,10 @@ use nearside_cache_store::{Directory as Peeked, Entry, Key};
 
 use super::Proxy;
 use super::admit::Ask;
-use super::fill::{Place, fields_of};
 use super::key;
 use super::meta::HttpMeta;
 use super::outcome::Fwd;
-use super::parts::{self, Parts, object_of};
+use super::parts::Parts;
 use super::vary::{self, Directory};
 use crate::view::PurgeVerdict;
 
@@ -84,23 +83,19 @@ impl Proxy {
                 fwd,
             };
         }
-        let mut first = None;
-        let base = primary.whole().clone();
-        for whole in directory.keys(&base, &ask.headers) {
-            let key = self.store.key(whole);
-            if let Some(entry) = self.store.lookup(&key).await
-                && vary::matches(&entry.meta().selection, &ask.headers)
-                && let Some(stored) = self.usable(ask, entry)
-            {
-                return Found {
-                    primary,
-                    key,
-                    stored: Some(stored),
-                    parts: None,
-                    fwd,
-                };
-            }
-            first.get_or_insert(key);
+        let (first, best) = self.best_variant(ask, &primary, &directory).await;
+        if let Some((key, entry)) = best
+            && let Some(stored) = self.usable(ask, entry)
+        {
+            return Found {
+                primary,
+                key,
+                stored: Some(stored),
+                parts: None,
+                fwd,
+            };
+        }
+        if first.is_some() {
             fwd = Fwd::VaryMiss;
         }
         let key = first.unwrap_or_else(|| primary.clone());
@@ -141,51 +136,6 @@ impl Proxy {
     /// Has no write made unusable what was asked for at this time?
     pub(super) fn is_valid(&self, ask: &Ask, request_time: SystemTime) -> bool {
         self.marks.is_valid(&ask.site.name, &ask.url, request_time)
-    }
-
-    /// Notes in the directory where a fresh response was put, so that the next request finds it; takes out what the
-    /// bound on variants pushes out. Called before the entry is committed.
-    pub(super) async fn note_variant(&self, place: &Place, meta: &HttpMeta) {
-        let selection = &fields_of(meta)[..];
-        let partial = meta.status == http::StatusCode::PARTIAL_CONTENT;
-        if partial && selection.is_empty() {
-            // It is found on the list of parts, and chases nobody off.
-            return;
-        }
-        let key = match partial {
-            // A part is listed by itself; here is noted by which fields its object is found.
-            true => object_of(place.key.whole()),
-            false => place.key.whole().clone(),
-        };
-        let gone = self
-            .change_directory(&place.primary, |directory| {
-                let variants = if selection.is_empty() {
-                    // A response without Vary answers every request: what the others were chosen by no longer counts.
-                    if directory.is_empty() {
-                        return None;
-                    }
-                    directory.take_variants()
-                } else if directory.holds(selection, &key) {
-                    return None;
-                } else {
-                    directory.add(selection, &key)
-                };
-                let of_them = |held: &mut parts::Held| variants.contains(&held.object);
-                let parts: Vec<_> = directory.parts.extract_if(.., of_them).collect();
-                Some((variants, parts))
-            })
-            .await;
-        let Some((variants, parts)) = gone else {
-            return;
-        };
-        for held in parts {
-            self.store.remove(&self.store.key(held.key()));
-        }
-        for whole in variants {
-            if whole != key && whole != *place.primary.whole() {
-                self.store.remove(&self.store.key(whole));
-            }
-        }
     }
 
     /// Changes the directory under a primary key, and gives what the change gave; none where it changed nothing, or lost

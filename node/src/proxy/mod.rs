@@ -67,6 +67,7 @@ mod tags;
 mod targeted;
 #[cfg(test)]
 mod tests;
+mod variants;
 mod vary;
 
 use std::future::ready;

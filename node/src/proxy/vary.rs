@@ -2,7 +2,7 @@
 //!
 //! A URL's first variant lives under the primary key itself, and says in its metadata which fields it was chosen by
 //! and what they held. Further variants live under keys of their own, made of the primary key and the values that a
-//! request has. The *directory* under the primary key lists the sets of fields that were seen, newest first, and the
+//! request has ([`super::variants`] says which live where). The *directory* under the primary key lists the sets of fields that were seen, newest first, and the
 //! variants of each, so that a lookup computes at most a handful of keys and the number of variants stays bounded.
 
 use http::HeaderMap;
@@ -122,13 +122,19 @@ pub(super) fn matches(stored: &[(HeaderName, Option<Vec<u8>>)], request: &Header
 /// selections read the same.
 #[must_use]
 pub(super) fn variant_key(primary: &[u8], fields: &[HeaderName], request: &HeaderMap) -> Vec<u8> {
+    key_of(primary, &selection(request, fields))
+}
+
+/// The same from a selection.
+#[must_use]
+pub(super) fn key_of(primary: &[u8], selection: &[(HeaderName, Option<Vec<u8>>)]) -> Vec<u8> {
     let mut key = Vec::with_capacity(primary.len() + 64);
     key.extend_from_slice(primary);
     key.extend_from_slice(b"\0vary");
-    for name in fields {
+    for (name, value) in selection {
         part(&mut key, name.as_str().as_bytes());
-        match selected(request, name) {
-            Some(value) => part(&mut key, &value),
+        match value {
+            Some(value) => part(&mut key, value),
             None => key.push(0xff),
         }
     }
@@ -208,6 +214,25 @@ impl Directory {
                 .collect();
             variant_key(primary, &names, request)
         })
+    }
+
+    /// Is all that is chosen by anything chosen by these fields?
+    #[must_use]
+    pub(super) fn is_chosen_by(&self, fields: &[HeaderName]) -> bool {
+        let names = || fields.iter().map(HeaderName::as_str);
+        self.sets
+            .iter()
+            .filter(|set| !set.fields.is_empty() && !set.variants.is_empty())
+            .all(|set| set.fields.iter().map(String::as_str).eq(names()))
+    }
+
+    /// A variant has another key now.
+    pub(super) fn rename(&mut self, old: &[u8], new: &[u8]) {
+        for variant in self.sets.iter_mut().flat_map(|set| &mut set.variants) {
+            if variant == old {
+                *variant = bytes::Bytes::copy_from_slice(new);
+            }
+        }
     }
 
     /// Every variant's key: what goes when the resource is invalidated.
@@ -338,6 +363,12 @@ mod tests {
         assert_eq!(gone, 100 - VARIANTS_MAX);
         assert_eq!(directory.variants().count(), VARIANTS_MAX);
         assert!(directory.holds(&[name], &99_u32.to_be_bytes()));
+        directory.rename(&99_u32.to_be_bytes(), b"moved");
+        assert!(directory.holds(&[HeaderName::from_static("x-a")], b"moved"));
+        assert!(directory.is_chosen_by(&[HeaderName::from_static("x-a")]));
+        directory.add(&[], b"for all");
+        assert!(directory.is_chosen_by(&[HeaderName::from_static("x-a")]));
+        assert!(!directory.is_chosen_by(&[HeaderName::from_static("x-b")]));
         for other in ["x-b", "x-c", "x-d", "x-e"] {
             directory.add(&[HeaderName::from_static(other)], other.as_bytes());
         }

@@ -297,7 +297,7 @@ impl Proxy {
             primary: place.primary.clone(),
             key: self.store.key(newest.object.clone()),
         };
-        self.note_variant(&whole, &meta).await;
+        self.note_variant(&whole, &meta, None).await;
         let Fill::Lead(mut writer) = self
             .store
             .fill(&whole.key, None, |_| false, meta.fill_index)
@@ -371,7 +371,7 @@ impl Proxy {
             }
         }
         if writer.finish().is_ok() {
-            self.note_variant(&place, &meta).await;
+            self.note_variant(&place, &meta, None).await;
             self.note_part(&place, &meta, body_max_bytes).await;
         }
     }

@@ -328,6 +328,17 @@ fn a_304_updates_what_is_stored() {
         .get("")
         .hit()
         .sees("last-modified: {-500}"),
+        stale("a 304 that makes it vary", "etag: \"a\"")
+            .says(304, &format!("{HOUR}\netag: \"a\"\nvary: foo"))
+            .says(200, HOUR)
+            .get("foo: 1")
+            .validated()
+            .sees("vary: foo")
+            .get("foo: 1")
+            .hit()
+            .sees("vary: foo")
+            .get("foo: 2")
+            .reaches(),
         stale("a 304 that makes it vary on everything", "etag: \"a\"")
             .says(304, &format!("{HOUR}\netag: \"a\"\nvary: *"))
             .says(200, HOUR)
