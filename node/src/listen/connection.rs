@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use super::address::trusted;
 use super::census::Seat;
-use super::express::Express;
+use super::express::{Desk, Express, Lane};
 use super::guard::{HeadGuard, WriteGuard};
 use super::interim::Outbox;
 use super::introduction;
@@ -132,7 +132,7 @@ pub(super) async fn tls<H: Handle>(core: Rc<Core<H>>, stream: TcpStream, ends: E
         interim: None,
     };
     if h2 {
-        http2(&core, stream, client, pulse).await;
+        Box::pin(http2(&core, stream, client, pulse)).await;
     } else {
         http1(&core, stream, client, pulse).await;
     }
@@ -167,11 +167,30 @@ fn line<H: Handle>(
     })
 }
 
+/// HTTP/1 begins without hyper, in a lane. Boxed is what the many that are idle do not need.
 async fn http1<H: Handle, S>(core: &Rc<Core<H>>, stream: S, client: Client, pulse: Rc<Pulse>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (scan, outbox) = (Rc::<HeadScan>::default(), Rc::<Outbox>::default());
+    let desk = Desk::new(Rc::clone(core), client.clone());
+    let mut lane = Lane::new(stream, desk, Rc::clone(&pulse));
+    drive(core, Pin::new(&mut lane), Rc::clone(&pulse)).await;
+    let outbox = Rc::<Outbox>::default();
+    if let Some(stream) = lane.into_express(Rc::clone(&outbox)) {
+        Box::pin(http1_by_hyper(core, stream, outbox, client, pulse)).await;
+    }
+}
+
+async fn http1_by_hyper<H: Handle, S>(
+    core: &Rc<Core<H>>,
+    stream: Express<S, H>,
+    outbox: Rc<Outbox>,
+    client: Client,
+    pulse: Rc<Pulse>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let scan = Rc::<HeadScan>::default();
     let (interim, interims) = InterimLine::new();
     let client = Client {
         interim: Some(interim),
@@ -185,12 +204,6 @@ where
         switching: RefCell::new(None),
     };
     let line = line(core, client, Rc::clone(&pulse), Some(http1));
-    let stream = Express::new(
-        stream,
-        Rc::clone(core),
-        Rc::clone(&line),
-        Rc::clone(&outbox),
-    );
     let stream = HeadGuard::new(stream, Rc::clone(&pulse), scan, outbox);
     let answering = Rc::clone(&line);
     let service =
@@ -240,6 +253,18 @@ trait Conversation: Future<Output = Result<(), Self::Error>> {
 
     /// Did it end because of what the client wrote?
     fn is_malformed(error: &Self::Error) -> bool;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, H: Handle> Conversation for Lane<S, H> {
+    type Error = std::io::Error;
+
+    fn goodbye(self: Pin<&mut Self>) {
+        self.get_mut().part();
+    }
+
+    fn is_malformed(_: &std::io::Error) -> bool {
+        false
+    }
 }
 
 impl<I, S> Conversation for http1::Connection<I, S>

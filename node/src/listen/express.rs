@@ -6,6 +6,10 @@
 //! shown to the handler; if it has the answer at once, that is written here, and hyper never hears of the request. All
 //! else goes up to hyper as it came.
 //!
+//! It works in two stages. A connection begins at the [`Lane`], which has no hyper at all: while only plain requests come,
+//! and while nothing comes, that is all a connection is. With the first bytes that are something else hyper is set up for
+//! good, and [`Express`], the stream below it, still looks at what comes between two exchanges.
+//!
 //! What makes that sound: a head is only looked at where hyper surely begins to read a new one. That is known while all
 //! that went up so far were whole heads without content, each in one read, and hyper has answered them and written all
 //! of it. From the first bytes of another kind on, everything on the connection is hyper's.
@@ -21,11 +25,11 @@ use bytes::{Buf, Bytes};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::address::valid_host;
+use super::address::{trusted, valid_host};
 use super::interim::Outbox;
+use super::pulse::Pulse;
 use super::serve::Core;
-use super::service::Line;
-use crate::exchange::{Body, Handle, PlainHead, RawField};
+use crate::exchange::{Body, Client, Handle, PlainHead, RawField};
 
 /// A head with more fields goes to hyper.
 const FIELDS_MAX: usize = 48;
@@ -33,6 +37,8 @@ const FIELDS_MAX: usize = 48;
 const COPIED_MAX: u64 = 2048;
 /// Pieces that are given to the socket in one call.
 const SLICES_MAX: usize = 32;
+/// A lane reads so much at a time: what it does not answer has to fit into hyper's first buffer.
+const READ_BYTES: usize = 8 * 1024;
 /// A buffer for heads that has grown beyond this is not kept.
 const KEPT_MAX: usize = 16 * 1024;
 
@@ -49,14 +55,18 @@ const BARRED: [&str; 9] = [
     "proxy-authorization",
 ];
 
-/// See the [module](self).
-pub(super) struct Express<S, H> {
-    inner: S,
+/// Who asks on a connection, and who answers.
+pub(super) struct Desk<H> {
     core: Rc<Core<H>>,
-    line: Rc<Line<H>>,
-    outbox: Rc<Outbox>,
-    /// hyper holds no byte that it has not read as part of a whole head.
-    clean: bool,
+    client: Client,
+    /// The socket's peer is a trusted proxy, and the client is whom it names.
+    behind: bool,
+}
+
+/// A stream, and what is left of an answer that it did not take at once.
+struct Outward<S> {
+    stream: S,
+    pulse: Rc<Pulse>,
     unsent: Option<Box<Unsent>>,
 }
 
@@ -78,25 +88,16 @@ enum Seen {
     Answered(Body),
 }
 
-impl<S, H: Handle> Express<S, H> {
-    pub(super) fn new(inner: S, core: Rc<Core<H>>, line: Rc<Line<H>>, outbox: Rc<Outbox>) -> Self {
+impl<H: Handle> Desk<H> {
+    pub(super) fn new(core: Rc<Core<H>>, client: Client) -> Self {
         Self {
-            inner,
+            behind: trusted(&core.trusted_proxies, client.address),
             core,
-            line,
-            outbox,
-            clean: true,
-            unsent: None,
+            client,
         }
     }
 
-    /// The stream, for whoever takes the connection over: that is after a request to switch protocols, which makes all
-    /// that follows hyper's.
-    pub(super) fn into_inner(self) -> S {
-        self.inner
-    }
-
-    /// What was received while hyper is between two exchanges.
+    /// What was received where a head may begin.
     fn look(&self, received: &[u8], out: &mut Vec<u8>) -> Seen {
         let mut room = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut request = httparse::Request::new(&mut []);
@@ -127,7 +128,7 @@ impl<S, H: Handle> Express<S, H> {
         let plain = method == "GET"
             && version == 1
             && target.starts_with('/')
-            && self.line.proxies.is_none()
+            && !self.behind
             && !self.core.draining.get()
             && received.len() <= limits.header_bytes
             && request.headers.len() <= limits.header_fields;
@@ -163,14 +164,22 @@ impl<S, H: Handle> Express<S, H> {
             host,
             fields,
         };
-        match self.line.handler.at_once(&self.line.client, &head, out) {
+        match self.core.handler.at_once(&self.client, &head, out) {
             Some(body) => Seen::Answered(body),
             None => Seen::Head,
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin, H> Express<S, H> {
+impl<S: AsyncWrite + Unpin> Outward<S> {
+    fn new(stream: S, pulse: Rc<Pulse>) -> Self {
+        Self {
+            stream,
+            pulse,
+            unsent: None,
+        }
+    }
+
     /// Sends an answer, or keeps what the socket does not take of it.
     fn send(
         &mut self,
@@ -193,7 +202,7 @@ impl<S: AsyncWrite + Unpin, H> Express<S, H> {
         let mut written = 0;
         if !unsent.has_content() {
             // The common case: all of it in one call.
-            if let Poll::Ready(sent) = Pin::new(&mut self.inner).poll_write(cx, out) {
+            if let Poll::Ready(sent) = Pin::new(&mut self.stream).poll_write(cx, out) {
                 written = sent?;
             }
             if written == out.len() && self.poll_sent(cx)?.is_ready() {
@@ -206,8 +215,8 @@ impl<S: AsyncWrite + Unpin, H> Express<S, H> {
     }
 
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
-        self.line.pulse.answered();
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.pulse.answered();
         Poll::Ready(Ok(()))
     }
 
@@ -215,7 +224,7 @@ impl<S: AsyncWrite + Unpin, H> Express<S, H> {
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(unsent) = &mut self.unsent {
             if !unsent.is_empty() {
-                let written = ready!(unsent.poll_write(Pin::new(&mut self.inner), cx))?;
+                let written = ready!(unsent.poll_write(Pin::new(&mut self.stream), cx))?;
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
@@ -277,56 +286,176 @@ impl Unsent {
     }
 }
 
+thread_local! {
+    /// Where heads are written: one at a time per worker.
+    static HEAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Where lanes read: what is there is used up before the next reads.
+    static ROOM: Cell<Box<[u8]>> = Cell::new(vec![0; READ_BYTES].into());
+}
+
+impl<H: Handle> Desk<H> {
+    /// Looks at what was received, and sends the answer if there is one at once. Else says what it is.
+    fn serve<S: AsyncWrite + Unpin>(
+        &self,
+        received: &[u8],
+        outward: &mut Outward<S>,
+        cx: &mut Context<'_>,
+    ) -> Served {
+        let mut out = HEAD.take();
+        out.clear();
+        let served = match self.look(received, &mut out) {
+            Seen::Answered(body) => Served::Here(outward.send(&mut out, body, cx)),
+            Seen::Head => Served::Not { clean: true },
+            Seen::Other => Served::Not { clean: false },
+        };
+        if out.capacity() <= KEPT_MAX {
+            HEAD.set(out);
+        }
+        served
+    }
+}
+
+/// What became of some bytes.
+enum Served {
+    /// Answered here.
+    Here(Poll<io::Result<()>>),
+    /// They are for hyper, which will then hold nothing unread, if they are clean.
+    Not { clean: bool },
+}
+
+/// A connection without hyper: see the [module](self).
+pub(super) struct Lane<S, H> {
+    outward: Outward<S>,
+    desk: Desk<H>,
+    parting: bool,
+    /// What is for hyper, and whether it is clean.
+    ahead: Option<(Bytes, bool)>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, H: Handle> Lane<S, H> {
+    pub(super) fn new(stream: S, desk: Desk<H>, pulse: Rc<Pulse>) -> Self {
+        Self {
+            outward: Outward::new(stream, pulse),
+            desk,
+            parting: false,
+            ahead: None,
+        }
+    }
+
+    /// Once it has ended: the stream for hyper, with what was received for it; none when the connection is over.
+    pub(super) fn into_express(self, outbox: Rc<Outbox>) -> Option<Express<S, H>> {
+        let (ahead, clean) = self.ahead?;
+        Some(Express {
+            outward: self.outward,
+            desk: self.desk,
+            outbox,
+            clean,
+            ahead,
+        })
+    }
+
+    /// Ends as soon as nothing is left to be sent.
+    pub(super) fn part(&mut self) {
+        self.parting = true;
+    }
+
+    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.outward.poll_unsent(cx))?;
+            if self.parting {
+                return Pin::new(&mut self.outward.stream).poll_shutdown(cx);
+            }
+            let mut room = ROOM.take();
+            if room.is_empty() {
+                room = vec![0; READ_BYTES].into();
+            }
+            let mut buf = ReadBuf::new(&mut room);
+            let read = Pin::new(&mut self.outward.stream).poll_read(cx, &mut buf);
+            let step = match read {
+                Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                    self.parting = true;
+                    Poll::Ready(Ok(()))
+                }
+                Poll::Ready(Ok(())) => match self.desk.serve(buf.filled(), &mut self.outward, cx) {
+                    Served::Here(sent) => sent,
+                    Served::Not { clean } => {
+                        self.ahead = Some((Bytes::copy_from_slice(buf.filled()), clean));
+                        Poll::Ready(Ok(()))
+                    }
+                },
+                other => other,
+            };
+            ROOM.set(room);
+            ready!(step)?;
+            if self.ahead.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, H: Handle> Future for Lane<S, H> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_lane(cx)
+    }
+}
+
+/// The stream below hyper: see the [module](self).
+pub(super) struct Express<S, H> {
+    outward: Outward<S>,
+    desk: Desk<H>,
+    outbox: Rc<Outbox>,
+    /// hyper holds no byte that it has not read as part of a whole head.
+    clean: bool,
+    /// What was received before hyper was set up.
+    ahead: Bytes,
+}
+
+impl<S, H> Express<S, H> {
+    /// The stream, for whoever takes the connection over: that is after a request to switch protocols, which makes all
+    /// that follows hyper's.
+    pub(super) fn into_inner(self) -> S {
+        self.outward.stream
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin, H: Handle> AsyncRead for Express<S, H> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        thread_local! {
-            static OUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-        }
         let this = self.get_mut();
+        if !this.ahead.is_empty() {
+            let length = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         loop {
-            if this.unsent.is_some() {
-                ready!(this.poll_unsent(cx))?;
-            }
+            ready!(this.outward.poll_unsent(cx))?;
             let before = buf.filled().len();
-            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut this.outward.stream).poll_read(cx, buf))?;
             let received = &buf.filled()[before..];
             if !this.clean || received.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            if !this.line.pulse.is_idle() || !this.outbox.is_between() {
+            if !this.outward.pulse.is_idle() || !this.outbox.is_between() {
                 this.clean = false;
                 return Poll::Ready(Ok(()));
             }
-            let mut out = OUT.take();
-            out.clear();
-            match this.look(received, &mut out) {
-                Seen::Answered(body) => {
+            match this.desk.serve(received, &mut this.outward, cx) {
+                Served::Here(sent) => {
                     buf.set_filled(before);
-                    let sent = this.send(&mut out, body, cx);
-                    keep(&OUT, out);
                     ready!(sent)?;
                 }
-                Seen::Head => {
-                    keep(&OUT, out);
-                    return Poll::Ready(Ok(()));
-                }
-                Seen::Other => {
-                    keep(&OUT, out);
-                    this.clean = false;
+                Served::Not { clean } => {
+                    this.clean = clean;
                     return Poll::Ready(Ok(()));
                 }
             }
         }
-    }
-}
-
-fn keep(room: &'static std::thread::LocalKey<Cell<Vec<u8>>>, out: Vec<u8>) {
-    if out.capacity() <= KEPT_MAX {
-        room.set(out);
     }
 }
 
@@ -337,20 +466,20 @@ impl<S: AsyncWrite + Unpin, H: Handle> AsyncWrite for Express<S, H> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_unsent(cx))?;
-        Pin::new(&mut this.inner).poll_write(cx, buf)
+        ready!(this.outward.poll_unsent(cx))?;
+        Pin::new(&mut this.outward.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_unsent(cx))?;
-        Pin::new(&mut this.inner).poll_flush(cx)
+        ready!(this.outward.poll_unsent(cx))?;
+        Pin::new(&mut this.outward.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_unsent(cx))?;
-        Pin::new(&mut this.inner).poll_shutdown(cx)
+        ready!(this.outward.poll_unsent(cx))?;
+        Pin::new(&mut this.outward.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -359,11 +488,11 @@ impl<S: AsyncWrite + Unpin, H: Handle> AsyncWrite for Express<S, H> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_unsent(cx))?;
-        Pin::new(&mut this.inner).poll_write_vectored(cx, bufs)
+        ready!(this.outward.poll_unsent(cx))?;
+        Pin::new(&mut this.outward.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.outward.stream.is_write_vectored()
     }
 }

@@ -371,7 +371,8 @@ fn admit<H: Handle>(core: &Rc<Core<H>>, stream: TcpStream, socket: SocketAddr, t
         let (mut stream, _open, mut present) = (stream, open, present);
         let ends = connection::introduce(&core, &mut stream, socket, &mut present.seat).await;
         match ends {
-            Some(ends) if tls => connection::tls(core, stream, ends).await,
+            // Boxed: what a handshake needs, plain connections do not carry along.
+            Some(ends) if tls => Box::pin(connection::tls(core, stream, ends)).await,
             Some(ends) => connection::plain(core, stream, ends).await,
             None => {}
         }
