@@ -1,6 +1,5 @@
 //! `nearside explain`.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -75,17 +74,7 @@ fn page(told: &Explanation) -> String {
         lines.push(("location", location.clone()));
     }
     if let Some(key) = &told.key {
-        let mut text = format!(
-            "{} {} {} {}",
-            key.site, key.scheme, key.authority, key.target
-        );
-        for (kind, value) in &key.apart {
-            // Writing into memory does not fail.
-            if write!(text, ", {kind}={value}").is_err() {
-                break;
-            }
-        }
-        lines.push(("key", text));
+        lines.push(("key", key.to_string()));
     }
     if let Some(identity) = &told.purge_identity {
         lines.push(("purge", identity.clone()));

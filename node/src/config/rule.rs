@@ -150,8 +150,10 @@ pub struct Rules {
     apart: Vec<Option<[u8; 16]>>,
     /// Rules that ask for the answer only: they are no concern of the request.
     every_answer: Vec<u16>,
-    /// See [`Rules::are_plain`].
-    plain: bool,
+    /// See [`Rules::is_plain`]: the site's own policy, and each rule.
+    plain: (bool, Vec<bool>),
+    /// Some rule asks for request fields.
+    of_fields: bool,
     /// Some rule says something of the query.
     of_query: bool,
     /// Somewhere in the site more is in the key than the URL.
@@ -262,10 +264,17 @@ impl Rules {
             policies().any(|policy| policy.key_device == Some(true)),
             policies().any(|policy| policy.key_country == Some(true)),
         );
-        let said = base.said();
-        let plain = rules.is_empty() && said.iter().all(|said| PLAIN.contains(&said.key));
+        let is_plain = |policy: &Policy| {
+            let said = policy.said();
+            said.iter().all(|said| PLAIN.contains(&said.key))
+        };
+        let plain_rules = rules.iter().zip(&apart);
+        let plain_rules = plain_rules.map(|(rule, apart)| apart.is_none() && is_plain(&rule.then));
+        let plain = (is_plain(&base), plain_rules.collect());
+        let of_fields = rules.iter().any(|rule| !rule.when.fields.is_empty());
         Self {
             plain,
+            of_fields,
             alone,
             apart,
             every_answer,
@@ -277,10 +286,21 @@ impl Rules {
         }
     }
 
-    /// Is there no rule, and nothing in the site's own policy that changes what a fresh stored response answers, or whom?
+    /// What is in force for a GET whose fields are not looked at; none where some rule asks for them.
     #[must_use]
-    pub const fn are_plain(&self) -> bool {
-        self.plain
+    pub fn at_plain_request(&self, path: &str) -> Option<Ruling> {
+        if self.rules.is_empty() {
+            return Some(Ruling::default());
+        }
+        let ruling = || self.at_request(&Method::GET, path, &HeaderMap::new());
+        (!self.of_fields).then(ruling)
+    }
+
+    /// Is nothing in force that changes what a fresh stored response answers, or whom?
+    #[must_use]
+    pub fn is_plain(&self, ruling: &Ruling) -> bool {
+        let (base, rules) = &self.plain;
+        *base && self.in_force(ruling).all(|index| rules[usize::from(index)])
     }
 
     /// What holds for the site as a whole.

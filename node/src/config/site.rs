@@ -128,6 +128,8 @@ pub struct CacheSettings {
     pub tags: TagSettings,
     /// Whose PURGE requests are done; none: nobody's.
     pub purge_from: Vec<IpNet>,
+    /// Whose answers tell the cache key in `Cache-Status`.
+    pub status_key_for: Vec<IpNet>,
 }
 
 impl Default for CacheSettings {
@@ -139,6 +141,7 @@ impl Default for CacheSettings {
             body_max_bytes: 4 << 30,
             tags: TagSettings::default(),
             purge_from: Vec::new(),
+            status_key_for: Vec::new(),
         }
     }
 }

@@ -247,12 +247,6 @@ impl Proxy {
         }
         let rules = &site.rules;
         let ruling = rules.at_request(&method, target.path(), &headers);
-        let apart = if rules.divides() {
-            let country = || self.protect.country(client.address);
-            apart::divide(rules, &ruling, &method, &mut headers, country)
-        } else {
-            Vec::new()
-        };
         let mut directives = match choosing.directives {
             true => CacheControl::of_request(&headers),
             false => CacheControl::default(),
@@ -262,7 +256,7 @@ impl Proxy {
         }
         let mut ask = Ask {
             ruling,
-            apart,
+            apart: Vec::new(),
             url: target.identity(authority.host()),
             choosing,
             directives,
@@ -277,6 +271,14 @@ impl Proxy {
             onward,
             now,
         };
+        if ask.site.rules.divides() {
+            // A request that the cache has no part in keeps the cookies that it came with.
+            let may_be_answered = ask.bypass(false).is_none();
+            let address = ask.client.address;
+            let country = || self.protect.country(address);
+            let (rules, headers) = (&ask.site.rules, &mut ask.headers);
+            ask.apart = apart::divide(rules, &ask.ruling, may_be_answered, headers, country);
+        }
         if choosing.accept_encoding && ask.may_be_encoded() {
             ask.accepts = Accepts::of(&ask.headers);
             // One spelling for all that mean the same, before anything is chosen by the field: the origin and the key

@@ -4,8 +4,8 @@
 //! chosen: the origin is told the class and the country that are in the key, and of the cookies it sees those that are in
 //! the key. So an answer is shaped by nothing that would not find it again.
 
+use http::HeaderMap;
 use http::header::{COOKIE, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method};
 
 use crate::config::rule::{Rules, Ruling};
 
@@ -19,11 +19,12 @@ const SEC_CH_UA_MOBILE: HeaderName = HeaderName::from_static("sec-ch-ua-mobile")
 const UNKNOWN: [u8; 2] = *b"XX";
 
 /// The part of the key that a request adds to its URL, under the policy in force; empty where that adds nothing. Makes
-/// the fields say the same to the origin.
+/// the fields say the same to the origin. `may_be_answered` says whether the cache may have a part in the request at
+/// all: one that it has none in keeps the cookies that it came with.
 pub(super) fn divide(
     rules: &Rules,
     ruling: &Ruling,
-    method: &Method,
+    may_be_answered: bool,
     headers: &mut HeaderMap,
     country: impl FnOnce() -> Option<[u8; 2]>,
 ) -> Vec<u8> {
@@ -38,8 +39,6 @@ pub(super) fn divide(
             part(&mut key, b'l', line.as_bytes());
         }
     }
-    // A write, or a request that the cache has no part in, keeps the cookies it came with.
-    let may_be_answered = matches!(*method, Method::GET | Method::HEAD) && !policy.bypasses();
     if let Some(names) = &policy.key_cookies
         && may_be_answered
     {
@@ -165,6 +164,8 @@ pub(super) fn device(headers: &HeaderMap) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
+    use http::Method;
+
     use super::*;
     use crate::config::policy::Policy;
 
@@ -181,7 +182,7 @@ mod tests {
         let mut headers = headers(fields);
         let country = || Some(*b"NO");
         let ruling = Ruling::default();
-        let key = divide(&rules, &ruling, &Method::GET, &mut headers, country);
+        let key = divide(&rules, &ruling, true, &mut headers, country);
         (key, headers)
     }
 
@@ -270,7 +271,7 @@ mod tests {
         );
         let mut fields = headers(&[("x-device-class", "bot"), ("x-client-country", "DE")]);
         let ruling = rules.at_request(&Method::GET, "/b", &fields);
-        let key = divide(&rules, &ruling, &Method::GET, &mut fields, || None);
+        let key = divide(&rules, &ruling, true, &mut fields, || None);
         assert!(key.is_empty() && !fields.contains_key("x-device-class"));
         assert!(fields.contains_key("x-client-country"));
     }

@@ -28,7 +28,7 @@ use crate::exchange::{Body, Client, PlainHead, RawField};
 /// Every setting is named here, so that whoever adds one has to decide: a setting that may change what a request is
 /// answered with, or whether it is let in, has to be absent (`&& setting.is_none()`); `setting: _` is for those that act
 /// only on the way to the origin, or when a response is stored. In doubt: absent. The keys of policies are in a list of
-/// their own (`Rules::are_plain`), and one that is not on it bars.
+/// their own (`Rules::is_plain`), and one that is not on it bars.
 fn is_plain(site: &Site, client: &Client) -> bool {
     let Site {
         name: _,
@@ -37,7 +37,7 @@ fn is_plain(site: &Site, client: &Client) -> bool {
         origins: _,
         cache,
         compression: _,
-        rules,
+        rules: _,
         tls,
         error_pages: _,
         maintenance,
@@ -51,6 +51,7 @@ fn is_plain(site: &Site, client: &Client) -> bool {
         body_max_bytes: _,
         tags: _,
         purge_from: _,
+        status_key_for,
         development_until,
     } = cache;
     let TlsSettings {
@@ -63,9 +64,9 @@ fn is_plain(site: &Site, client: &Client) -> bool {
         deny_countries,
         rate,
     } = protect;
-    rules.are_plain()
-        && !strict
+    !strict
         && development_until.is_none()
+        && status_key_for.is_empty()
         && maintenance.is_none()
         && !(*redirect_http && !client.tls)
         && !(hsts.is_some() && client.tls)
@@ -131,12 +132,19 @@ impl Proxy {
         {
             return None;
         }
+        let rules = &site.rules;
+        let path = head.target.split('?').next().unwrap_or_default();
+        let ruling = rules.at_plain_request(path)?;
         let (tls, host) = (client.tls, authority.as_str());
         let entry = key::with_parts(&site.name, tls, host, head.target, &[], |whole| {
             self.store.peek_whole(whole)
         })?;
         let (meta, pieces) = (entry.meta(), entry.body()?);
         if meta.status != StatusCode::OK {
+            return None;
+        }
+        let ruling = rules.at_response(&ruling, meta.status, &meta.head);
+        if !rules.is_plain(&ruling) {
             return None;
         }
         if choosing.accept_encoding && !says_nothing_of_codings(meta) {
@@ -166,7 +174,7 @@ impl Proxy {
         let Reuse::Fresh { ttl_s } = meta.freshness.reuse(Circumstances {
             status: meta.status,
             request: &CacheControl::default(),
-            policy: site.rules.base(),
+            policy: rules.policy(&ruling),
             purge,
             now,
         }) else {

@@ -50,6 +50,16 @@ pub(super) fn write(text: &mut String, name: &str, passage: &Passage) {
     }
 }
 
+/// Our member with the key beside what it says (RFC 9211 §2.7).
+#[must_use]
+pub(super) fn with_key(member: &str, key: &str) -> String {
+    let mut text = String::with_capacity(member.len() + key.len() + 10);
+    text.push_str(member);
+    text.push_str("; key=");
+    write_string(&mut text, key);
+    text
+}
+
 fn write_node(text: &mut String, node: &str) {
     let starts_well = node.starts_with(|first: char| first.is_ascii_alphabetic() || first == '*');
     let token = node
@@ -59,8 +69,13 @@ fn write_node(text: &mut String, node: &str) {
         text.push_str(node);
         return;
     }
+    write_string(text, node);
+}
+
+/// A string of RFC 8941 §3.3.3; what cannot stand in one is left out.
+fn write_string(text: &mut String, string: &str) {
     text.push('"');
-    for c in node.chars().filter(|c| matches!(c, ' '..='~')) {
+    for c in string.chars().filter(|c| matches!(c, ' '..='~')) {
         if matches!(c, '"' | '\\') {
             text.push('\\');
         }
@@ -79,6 +94,12 @@ mod tests {
         let mut text = String::new();
         write(&mut text, &name(node), passage);
         text
+    }
+
+    #[test]
+    fn a_key_is_a_string_whatever_is_in_it() {
+        let shown = with_key("lon1; hit; ttl=9", "https a /\"b\\c\u{e9}");
+        assert_eq!(shown, "lon1; hit; ttl=9; key=\"https a /\\\"b\\\\c\"");
     }
 
     #[test]

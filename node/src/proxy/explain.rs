@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
-use http::{Method, Request, Uri};
+use http::{Method, Request, Response, Uri};
 use nearside_cache_store::Key;
 use serde::{Deserialize, Serialize};
 
 use super::admit::Ask;
 use super::answer::circumstances;
+use super::cache_status::with_key;
+use super::headers::CACHE_STATUS;
 use super::lookup::Stored;
 use super::outcome::{Fwd, Own, Refusal};
 use super::purging::is_purge;
 use super::reuse::{Because, Reuse};
 use super::{Proxy, apart, vary};
-use crate::exchange::Client;
+use crate::exchange::{Body, Client};
 use crate::view::PurgeVerdict;
 
 /// A request that is asked about.
@@ -273,13 +275,7 @@ impl Proxy {
             told.say_in_force(ask, &ask.ruling);
             return;
         }
-        told.key = Some(KeyReport {
-            site: ask.site.name.to_string(),
-            scheme: if ask.client.tls { "https" } else { "http" }.to_owned(),
-            authority: ask.authority.as_str().to_owned(),
-            target: ask.target.path_and_query().to_string(),
-            apart: apart::told(&ask.apart),
-        });
+        told.key = Some(KeyReport::of(ask));
         let (found, fwd) = self.look(ask).await;
         let Some((entry, tier)) = found else {
             told.verdict = "miss".to_owned();
@@ -406,6 +402,58 @@ impl Proxy {
             return Some((entry, "memory"));
         }
         Some((self.store.look(key).await?, "disk"))
+    }
+}
+
+impl KeyReport {
+    fn of(ask: &Ask) -> Self {
+        Self {
+            site: ask.site.name.to_string(),
+            scheme: if ask.client.tls { "https" } else { "http" }.to_owned(),
+            authority: ask.authority.as_str().to_owned(),
+            target: ask.target.path_and_query().to_string(),
+            apart: apart::told(&ask.apart),
+        }
+    }
+}
+
+impl std::fmt::Display for KeyReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {} {} {}",
+            self.site, self.scheme, self.authority, self.target
+        )?;
+        for (kind, value) in &self.apart {
+            write!(f, ", {kind}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Proxy {
+    /// Tells the key in our member of `Cache-Status` where the site shows it to this client. It speaks of cookies and
+    /// fields that others must not see, and of how the cache is laid out, so nobody gets it unasked.
+    pub(super) fn show_key(&self, ask: &Ask, response: &mut Response<Body>) {
+        let networks = &ask.site.cache.status_key_for;
+        if networks.is_empty() {
+            return;
+        }
+        let client = ask.client.address.to_canonical();
+        if !networks.iter().any(|network| network.contains(&client)) || ask.bypass(false).is_some()
+        {
+            return;
+        }
+        // Ours is the last.
+        let lines = response.headers_mut().iter_mut();
+        let last = lines.filter(|(name, _)| **name == CACHE_STATUS).last();
+        if let Some((_, member)) = last
+            && let Ok(text) = member.to_str()
+            && let Ok(shown) =
+                HeaderValue::from_str(&with_key(text, &KeyReport::of(ask).to_string()))
+        {
+            *member = shown;
+        }
     }
 }
 

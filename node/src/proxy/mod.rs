@@ -218,6 +218,7 @@ impl Handle for Proxy {
             Begun::Waits(ask, body, receipt) => Either::Right(Box::pin(async move {
                 let (mut response, passage) = self.answer(&ask, body, receipt.request_id).await;
                 self.dress(&ask, &mut response, &passage, receipt.request_id);
+                self.show_key(&ask, &mut response);
                 self.finish(*receipt, response, passage)
             })),
         }
@@ -250,6 +251,7 @@ impl Proxy {
                 match self.hit(&ask, &body) {
                     Some((mut response, passage)) => {
                         self.dress(&ask, &mut response, &passage, receipt.request_id);
+                        self.show_key(&ask, &mut response);
                         Begun::Answered(self.finish(receipt, response, passage))
                     }
                     None => Begun::Waits(Arc::new(ask), body, Box::new(receipt)),

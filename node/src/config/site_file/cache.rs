@@ -61,7 +61,8 @@ pub(super) fn cache(
             .body_max
             .map_or(CacheSettings::default().body_max_bytes, |size| size.0),
         tags: super::tags::tags(raw.tags, source)?,
-        purge_from: super::tags::purge_from(raw.purge_from, source)?,
+        purge_from: super::tags::networks("cache.purge_from", raw.purge_from, source)?,
+        status_key_for: super::tags::networks("cache.status_key_for", raw.status_key_for, source)?,
     };
     Ok((settings, base))
 }

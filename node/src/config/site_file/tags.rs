@@ -57,21 +57,21 @@ pub(super) fn tags(raw: raw::CacheTags, source: &Text<'_>) -> Result<TagSettings
     Ok(settings)
 }
 
-const PURGE_FROM_MAX: usize = 256;
+const NETWORKS_MAX: usize = 256;
 
-/// `purge_from = […]`.
-pub(super) fn purge_from(
+/// Networks of clients that may do what others may not, under the key `at`.
+pub(super) fn networks(
+    at: &str,
     raw: Option<OneOrMore>,
     source: &Text<'_>,
 ) -> Result<Vec<IpNet>, ConfigError> {
     let entries = raw.unwrap_or_default().0;
-    if entries.len() > PURGE_FROM_MAX {
-        let what = format!("more than {PURGE_FROM_MAX} networks");
-        return Err(source.wrong("cache.purge_from", what));
+    if entries.len() > NETWORKS_MAX {
+        let what = format!("more than {NETWORKS_MAX} networks");
+        return Err(source.wrong(at, what));
     }
     let network = |(index, entry): (usize, &String)| {
-        address::network(entry)
-            .map_err(|what| source.wrong(&format!("cache.purge_from.{index}"), what))
+        address::network(entry).map_err(|what| source.wrong(&format!("{at}.{index}"), what))
     };
     entries.iter().enumerate().map(network).collect()
 }

@@ -275,6 +275,10 @@ async fn what_is_in_the_key_keeps_answers_apart_and_one_purge_finds_all() {
     ))
     .await;
     assert_eq!(bed.origin.last().headers["cookie"], "sid=1; lang=de");
+    // So does what the cache has no part in.
+    bed.get_with("/a", &[("cookie", "sid=1; lang=de"), ("if-match", "\"x\"")])
+        .await;
+    assert_eq!(bed.origin.last().headers["cookie"], "sid=1; lang=de");
     for (fields, _) in rows {
         assert!(
             !bed.get_with("/a", fields)
@@ -323,4 +327,30 @@ async fn stale_windows_are_those_of_the_rule() {
         "{}",
         stale.cache_status()
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_is_shown_to_those_whom_the_site_shows_it() {
+    let settings = "[cache]\nstatus_key_for = [\"192.0.2.0/31\"]\nkey = { cookies = [\"lang\"] }\n[[rule]]\nmatch = { path = \"/never\" }\ncache = \"bypass\"\n";
+    let bed = Bed::with(settings, always(200, HOUR, "x")).await;
+    let cookie = &[("cookie", "lang=de; sid=1")];
+    let shown = "; key=\"shop http shop.example /a, cookies=lang=de\"";
+    for word in ["fwd=miss", "hit; ttl="] {
+        let got = bed.get_with("/a", cookie).await;
+        assert!(
+            got.cache_status().contains(word) && got.cache_status().ends_with(shown),
+            "{got:?}"
+        );
+    }
+    let other = Client {
+        address: "192.0.2.2".parse().unwrap(),
+        ..client()
+    };
+    let got = collect(bed.open_as(other, get("/a", cookie)).await).await;
+    assert!(
+        got.cache_status().contains("hit") && !got.cache_status().contains("key"),
+        "{got:?}"
+    );
+    let never = bed.get("/never").await;
+    assert!(!never.cache_status().contains("key"), "{never:?}");
 }
