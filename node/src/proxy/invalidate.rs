@@ -7,8 +7,11 @@ use std::time::SystemTime;
 use http::header::{CONTENT_LOCATION, HeaderName, LOCATION};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
+use nearside_cache_store::{Directory, Key};
+
 use super::Proxy;
 use super::admit::Ask;
+use super::freshness::unix_ms;
 use super::key::{self, Authority, Target};
 use super::ports::Invalidation;
 use crate::config::site::Site;
@@ -75,6 +78,10 @@ impl Proxy {
     }
 
     async fn forget_here(&self, site: &Site, authority: &Authority, target: &Target) {
+        if site.rules.divides() {
+            self.remember_write(&site.name, &target.identity(authority.host()))
+                .await;
+        }
         for tls in [false, true] {
             let whole = key::primary(&site.name, tls, authority, target, &[]);
             let primary = self.store.key(whole);
@@ -86,6 +93,56 @@ impl Proxy {
                 self.store.remove(&self.store.key(part.key()));
             }
             self.store.remove(&primary);
+        }
+    }
+}
+
+/// Sites whose keys hold more than the URL: what is stored under a URL cannot be listed, so it cannot be removed. There
+/// each write leaves a record beside the entries, which outlives those that are older, and a restart.
+impl Proxy {
+    fn written_key(&self, site: &str, identity: &str) -> Key {
+        // Other keys begin with a site's name.
+        self.store
+            .key([b"\0written\0", site.as_bytes(), b"\0", identity.as_bytes()].concat())
+    }
+
+    async fn remember_write(&self, site: &str, identity: &str) {
+        let key = self.written_key(site, identity);
+        let now_ms = unix_ms(SystemTime::now()).to_be_bytes().to_vec();
+        // Whoever wins meanwhile has written later than our write.
+        for _ in 0..4 {
+            let before = self.store.directory(&key).await;
+            if self
+                .store
+                .set_directory(&key, before.as_deref(), now_ms.clone())
+            {
+                return;
+            }
+        }
+    }
+
+    /// Brings the record of writes into memory, where [`Proxy::is_unwritten`] looks.
+    pub(super) async fn recall_writes(&self, ask: &Ask) {
+        drop(
+            self.store
+                .directory(&self.written_key(&ask.site.name, &ask.url))
+                .await,
+        );
+    }
+
+    /// Was nothing written here since this was asked for? What is not in memory is not known, and counts as written.
+    pub(super) fn is_unwritten(&self, ask: &Ask, asked: SystemTime) -> bool {
+        if self.marks.is_newest(asked) {
+            return true;
+        }
+        let key = self.written_key(&ask.site.name, &ask.url);
+        match self.store.peek_directory(&key) {
+            Directory::Absent => true,
+            Directory::NotInMemory => false,
+            Directory::Known(record) => match record[..].try_into() {
+                Ok(written_ms) => u64::from_be_bytes(written_ms) < unix_ms(asked),
+                Err(_) => false,
+            },
         }
     }
 }

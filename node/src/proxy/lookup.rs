@@ -51,6 +51,9 @@ impl Proxy {
 
     /// Looks in memory, then on disk.
     pub(super) async fn find(&self, ask: &Ask) -> Found {
+        if ask.site.rules.divides() {
+            self.recall_writes(ask).await;
+        }
         let primary = self.store.key(ask.primary());
         let at_primary = match self.store.peek(&primary) {
             Some(entry) => Some(entry),
@@ -121,8 +124,10 @@ impl Proxy {
     /// The entry with what purges say of it, unless a purge or an invalidation has taken it away.
     pub(super) fn usable(&self, ask: &Ask, entry: Stored) -> Option<(Stored, PurgeVerdict)> {
         let verdict = self.verdict(entry.meta())?;
-        self.is_valid(ask, entry.meta().request_time)
-            .then_some((entry, verdict))
+        let asked = entry.meta().request_time;
+        let valid = self.is_valid(ask, asked)
+            && (!ask.site.rules.divides() || self.is_unwritten(ask, asked));
+        valid.then_some((entry, verdict))
     }
 
     /// What purges say of a stored response, unless they have taken it away.

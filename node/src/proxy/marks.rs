@@ -32,6 +32,8 @@ const SOLO: Duration = Duration::from_secs(10);
 pub(super) struct Marks {
     seed: (u64, u64),
     begin: Instant,
+    /// The same moment, in milliseconds since 2020.
+    begin_ms: u64,
     /// High half: fingerprint. Low half: seconds since `begin` until which the mark holds.
     solo: Box<[AtomicU64]>,
     /// High 24 bits: fingerprint. Low 40: milliseconds since 2020; what was asked for before is unusable.
@@ -48,6 +50,7 @@ impl Default for Marks {
         Self {
             seed: (rand::random(), rand::random()),
             begin: Instant::now(),
+            begin_ms: compact(unix_ms(SystemTime::now())),
             solo: table(),
             invalidated: table(),
             sites: ArcSwap::default(),
@@ -119,6 +122,13 @@ impl Marks {
         let hash = self.hash_in(site, identity);
         let mark = self.invalidated[slot(hash)].load(Ordering::Acquire);
         mark & !TIME_MASK != hash & !TIME_MASK || (mark & TIME_MASK) < asked_ms
+    }
+
+    /// Was this asked for so late that no write can have come since, neither in this life of the node nor before?
+    #[must_use]
+    pub(super) fn is_newest(&self, request_time: SystemTime) -> bool {
+        let asked_ms = compact(unix_ms(request_time));
+        self.newest_ms.load(Ordering::Acquire).max(self.begin_ms) < asked_ms
     }
 
     fn hash(&self, bytes: &[u8]) -> u64 {

@@ -221,3 +221,49 @@ fn more_writes_than_can_wait_are_told_as_their_whole_site() {
         assert!(!got.is_hit(), "{}", got.cache_status());
     });
 }
+
+#[test]
+fn what_is_kept_apart_under_one_url_is_all_unusable_after_a_write_and_a_restart() {
+    run(async {
+        let origin = Origin::start().await;
+        for path in ["/page", "/kept"] {
+            counting(&origin, path, &[]);
+        }
+        let settings = "[cache]\nkey = { cookies = [\"lang\"] }\n";
+        let serve = nearside_tests::Serve::site(&origin.url(), settings, &[]).await;
+        let languages = ["lang=de", "lang=fr"];
+        let get =
+            async |path: &str, cookie: &str| serve.get(path).field("cookie", cookie).send().await;
+        for path in ["/page", "/kept"] {
+            for cookie in languages {
+                get(path, cookie).await;
+                assert!(get(path, cookie).await.is_hit());
+            }
+        }
+        let write = Request::new(Method::POST, "app.example", "/page");
+        let got = write.to(serve.address).field("cookie", "lang=de").body("x");
+        assert_eq!(got.send().await.status, 200);
+        // One is asked for at once, the other only after the restart.
+        assert!(!get("/page", languages[0]).await.is_hit());
+        // Times are compared by the millisecond, and what was asked for within that of the write counts as older.
+        eventually("it is stored anew", patience(), async || {
+            let got = get("/page", languages[0]).await;
+            match got.is_hit() {
+                true => Ok(()),
+                false => Err(got.cache_status()),
+            }
+        })
+        .await;
+        serve.terminate().await;
+        serve.again().await;
+        for (path, cookie, hit) in [
+            ("/page", languages[0], true),
+            ("/page", languages[1], false),
+            ("/kept", languages[0], true),
+            ("/kept", languages[1], true),
+        ] {
+            let got = get(path, cookie).await;
+            assert_eq!(got.is_hit(), hit, "{path} {cookie}: {}", got.cache_status());
+        }
+    });
+}
