@@ -169,6 +169,10 @@ impl http_body::Body for Body {
     }
 }
 
+/// In a response's extensions: a cookie for the client who asked, and for nobody else.
+#[derive(Clone, Debug)]
+pub struct ForThisClient(pub http::HeaderValue);
+
 /// May this byte stand in a registered name? Letters, digits, `-`, `.` and `_` are all that DNS can hold and that can be
 /// compared safely.
 #[must_use]

@@ -71,6 +71,7 @@ pub struct Reply {
     head_after: Duration,
     pieces: usize,
     piece_every: Duration,
+    reset: bool,
     break_after: Option<usize>,
     chunked: bool,
 }
@@ -86,6 +87,7 @@ impl Reply {
             head_after: Duration::ZERO,
             pieces: 1,
             piece_every: Duration::ZERO,
+            reset: false,
             break_after: None,
             chunked: false,
         }
@@ -140,6 +142,13 @@ impl Reply {
     #[must_use]
     pub fn break_after(mut self, bytes: usize) -> Self {
         self.break_after = Some(bytes);
+        self
+    }
+
+    /// Closes the connection in place of an answer.
+    #[must_use]
+    pub fn reset(mut self) -> Self {
+        self.reset = true;
         self
     }
 
@@ -438,6 +447,9 @@ fn conditional(seen: &Seen, reply: Reply) -> Reply {
 }
 
 fn response(reply: Reply, head_only: bool) -> Result<Response<ReplyBody>, std::io::Error> {
+    if reply.reset {
+        return Err(std::io::Error::other("closed on purpose"));
+    }
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.fields {
         response = response.header(name, value);

@@ -132,6 +132,14 @@ impl Cluster {
         }
     }
 
+    /// A secret that the members share and nobody else, one for each purpose. None while the node belongs to no cluster.
+    #[must_use]
+    pub fn secret_for(&self, purpose: &str) -> Option<[u8; 32]> {
+        let membership = self.inner.membership.read();
+        let membership = membership.as_ref()?;
+        Some(membership.cluster_key.secret_for(purpose))
+    }
+
     /// What is agreed, as far as this node has applied it.
     #[must_use]
     pub fn state(&self) -> Arc<State> {

@@ -78,6 +78,10 @@ impl Plane {
                 point: settings.point,
                 listeners: ground.own_addresses.clone(),
                 metrics: counters.upstream,
+                secret: ground
+                    .cluster
+                    .secret_for("origins")
+                    .unwrap_or_else(rand::random),
             };
             upstream::Origins::new(setup, Arc::clone(&ground.views))?
         };

@@ -22,6 +22,10 @@ pub struct Site {
     pub any_host: bool,
     /// At least one; in the order of the file.
     pub origins: Vec<Origin>,
+    /// Which of those that are equally near is asked.
+    pub balance: Balance,
+    /// The cookie that binds a client to the origin that answered it.
+    pub sticky_cookie: Option<Box<str>>,
     /// How responses are cached.
     pub cache: CacheSettings,
     /// What is said per request: for the whole site, and by rules.
@@ -65,6 +69,8 @@ pub struct Origin {
     pub protocol: OriginProtocol,
     /// What the Host field says.
     pub host_header: HostHeader,
+    /// What it may have at once, on each node.
+    pub limits: OriginLimits,
     /// Active checks; none: only passive notice.
     pub health: Option<HealthCheck>,
     /// Certificate authority that signs this origin (PEM); none: the system's roots.
@@ -73,6 +79,55 @@ pub struct Origin {
     pub connect_timeout: Duration,
     /// Deadline for the head of the response, and between two pieces of its body.
     pub response_timeout: Duration,
+}
+
+/// What an origin may have at once, on one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginLimits {
+    /// Requests, until their responses have been read; none: any number.
+    pub requests_max: Option<usize>,
+    /// Connections, busy or idle; none: any number.
+    pub connections_max: Option<usize>,
+    /// Requests that wait for either.
+    pub queue_max: usize,
+    /// Longest such wait.
+    pub queue_timeout: Duration,
+}
+
+impl Default for OriginLimits {
+    fn default() -> Self {
+        Self {
+            requests_max: None,
+            connections_max: None,
+            queue_max: 100,
+            queue_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Which of equally near origins is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// By chance, in proportion to weights.
+    #[default]
+    Random,
+    /// The one with the fewest open requests for its weight.
+    LeastConnections,
+    /// Always the same one for the same value, while it is healthy.
+    Hash(HashBy),
+}
+
+/// What is hashed of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashBy {
+    /// The client's address.
+    Client,
+    /// The path, without query.
+    Path,
+    /// A request field.
+    Field(http::HeaderName),
+    /// A cookie of the client.
+    Cookie(Box<str>),
 }
 
 /// What is spoken with an origin.

@@ -1,5 +1,6 @@
 //! The site file → [`Site`].
 
+mod balance;
 mod cache;
 mod compression;
 mod develop;
@@ -18,7 +19,7 @@ use super::error::ConfigError;
 use super::policy::Policy;
 use super::raw;
 use super::rule::Rules;
-use super::site::{HostHeader, Origin, OriginProtocol, Site, TlsSettings};
+use super::site::{HostHeader, Origin, OriginLimits, OriginProtocol, Site, TlsSettings};
 use super::text::Text;
 
 /// Most of what a site's file may hold, so that no one file can weigh down every node.
@@ -53,6 +54,8 @@ pub fn parse(text: &str, name: &str) -> Result<Site, ConfigError> {
         hosts: hosts(&raw.hosts.0, &source)?,
         any_host: false,
         origins: origin::origins(&raw.origin, &raw.origins, &source)?,
+        balance: balance::balance(&raw.origins, &source)?,
+        sticky_cookie: balance::sticky_cookie(&raw.origins, &source)?,
         cache,
         compression,
         rules,
@@ -103,6 +106,7 @@ pub fn any_host(origins: &[String]) -> Result<Site, ConfigError> {
             weight: 1,
             backup: false,
             protocol: OriginProtocol::Http1,
+            limits: OriginLimits::default(),
             host_header: HostHeader::Client,
             health: None,
             tls_ca: None,

@@ -35,6 +35,8 @@ fn is_plain(site: &Site, client: &Client) -> bool {
         hosts: _,
         any_host: _,
         origins: _,
+        balance: _,
+        sticky_cookie: _,
         cache,
         compression: _,
         rules: _,

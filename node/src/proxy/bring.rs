@@ -13,7 +13,7 @@ use super::fetch::{Fetched, Job, on_interim, towards_origin, with_body};
 use super::fill::{Led, Place};
 use super::lookup::Stored;
 use super::meta::HttpMeta;
-use super::onward::{self, Trailers};
+use super::onward;
 use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
 use super::ports::Unanswered;
 use super::{Proxy, headers, tags, vary};
@@ -316,7 +316,7 @@ impl Proxy {
                 };
                 let named = trailers.names_of(&answer.response);
                 let mut response = self.pass_on(ask, answer.response, &passage);
-                Trailers::name(response.headers_mut(), named);
+                onward::to_one_client(&mut response, named);
                 if status == StatusCode::SWITCHING_PROTOCOLS {
                     headers::switch(response.headers_mut());
                 }

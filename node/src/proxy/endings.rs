@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::admit::{Ask, Turned};
 use super::answer::{Answered, Errand, circumstances};
 use super::lookup::Stored;
-use super::onward::Trailers;
+use super::onward;
 use super::outcome::{Outcome, Own, Passage, Refusal};
 use super::ports::Unanswered;
 use super::{Proxy, headers};
@@ -29,7 +29,7 @@ impl Proxy {
         };
         let named = errand.ask.trailers().names_of(&response);
         let mut response = self.pass_on(errand.ask, response, &passage);
-        Trailers::name(response.headers_mut(), named);
+        onward::to_one_client(&mut response, named);
         (response, passage)
     }
 
@@ -138,7 +138,12 @@ impl Proxy {
             reason = &*unanswered.reason,
             "no origin answered"
         );
-        let turned = Turned::new(Own::NoOrigin);
+        let full = unanswered.status == StatusCode::SERVICE_UNAVAILABLE;
+        let turned = Turned {
+            // Full now; there is no telling for how long.
+            retry_after_s: full.then_some(1),
+            ..Turned::new(Own::NoOrigin)
+        };
         let passage = Passage {
             outcome: Outcome::Own(Own::NoOrigin),
             ..passage

@@ -4,11 +4,12 @@
 //! A fill says none of it. What it brings is for many, so it is not made by what one connection can do; and trailers
 //! are not stored (RFC 9111 §3 leaves it open).
 
-use http::header::{EXPECT, HeaderMap, HeaderValue, TE, TRAILER};
+use http::header::{EXPECT, HeaderMap, HeaderValue, SET_COOKIE, TE, TRAILER};
 use http::{Extensions, Request, Response, Version};
 
 use super::admit::Ask;
-use crate::exchange::{Body, MaySwitch};
+use super::cache_control::CacheControl;
+use crate::exchange::{Body, ForThisClient, MaySwitch};
 
 /// Noted before the fields of the hop are taken out.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +57,7 @@ impl Trailers {
     }
 
     /// Puts them back.
-    pub(super) fn name(headers: &mut HeaderMap, named: Option<HeaderValue>) {
+    fn name(headers: &mut HeaderMap, named: Option<HeaderValue>) {
         if let Some(named) = named {
             headers.insert(TRAILER, named);
         }
@@ -69,6 +70,20 @@ impl Ask {
         match self.onward.trailers.taken || self.onward.trailers.named.is_some() {
             true => self.onward.trailers.clone(),
             false => Trailers::of(&self.headers),
+        }
+    }
+}
+
+/// Finishes an answer that is for one client only: the names of its trailers, and the cookie that binds the client to
+/// its origin. Not where others may keep the answer: they would be bound too.
+pub(super) fn to_one_client(response: &mut Response<Body>, named: Option<HeaderValue>) {
+    let cookie = response.extensions_mut().remove::<ForThisClient>();
+    let headers = response.headers_mut();
+    Trailers::name(headers, named);
+    if let Some(ForThisClient(cookie)) = cookie {
+        let directives = CacheControl::of_response(headers);
+        if !directives.public && directives.s_maxage.is_none() {
+            headers.append(SET_COOKIE, cookie);
         }
     }
 }

@@ -141,6 +141,7 @@ fn status_of(error: &UpstreamError) -> StatusCode {
             StatusCode::PAYLOAD_TOO_LARGE
         }
         (UpstreamErrorKind::Content(BodyError::TooSlow), _) => StatusCode::REQUEST_TIMEOUT,
+        (UpstreamErrorKind::Full, _) => StatusCode::SERVICE_UNAVAILABLE,
         (_, Side::Client) => StatusCode::BAD_REQUEST,
         (kind, _) if kind.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,

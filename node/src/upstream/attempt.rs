@@ -8,12 +8,14 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 
 use super::authority::{host_field, server_name};
 use super::dial::{Dialled, Sender, Speak, Tls, dial};
 use super::error::UpstreamErrorKind;
 use super::fetch::{Origins, Replay};
 use super::incoming::{Back, OriginBody, settle};
+use super::load::{Held, Slot};
 use super::names::Route;
 use super::outgoing::{Outgoing, again, for_http1, for_http2};
 use super::pool::{Idle, Lane, Wanted};
@@ -38,6 +40,8 @@ pub(super) struct Attempt<'a> {
     /// May a connection be used that others used before?
     pub(super) reuse: bool,
     pub(super) replay: Replay,
+    /// The request's place, until the response has been read.
+    pub(super) slot: Mutex<Option<Slot>>,
 }
 
 /// The way to an origin.
@@ -126,7 +130,10 @@ impl Attempt<'_> {
         let (addresses, port) = (&way.route.addresses, self.origin.port);
         let timeout = self.origin.connect_timeout;
         let how = (way.tls.clone(), way.speak);
-        let dialled = dial(addresses, port, how, timeout, &self.origins.tasks).await?;
+        let berth = self.state.load.connect().await;
+        let berth = berth.ok_or(UpstreamErrorKind::Full)?;
+        let kept = (&self.origins.tasks, berth);
+        let dialled = dial(addresses, port, how, timeout, kept).await?;
         self.state.metrics.new.inc();
         if way.speak == Speak::Either {
             let http1 = matches!(dialled.sender, Sender::Http1(_));
@@ -249,7 +256,10 @@ impl Attempt<'_> {
             let Ok(upgraded) = hyper::upgrade::on(&mut response).await else {
                 return Err(Failed::after_sending(UpstreamErrorKind::Reset));
             };
-            let tunnel = Switched::new(Box::pin(TokioIo::new(upgraded)));
+            let tunnel = Switched::new(Box::pin(Held {
+                stream: TokioIo::new(upgraded),
+                _slot: self.slot.lock().take(),
+            }));
             response.extensions_mut().insert(tunnel);
             return Ok(response.map(|_| Body::Empty));
         }
@@ -342,7 +352,7 @@ impl Attempt<'_> {
     fn body(&self, response: Response<Incoming>, back: Back) -> Response<Body> {
         response.map(|incoming| {
             if incoming.is_end_stream() {
-                back.give(self.state.id);
+                back.give(&self.state);
                 return Body::Empty;
             }
             Body::stream(OriginBody::new(
@@ -351,6 +361,7 @@ impl Attempt<'_> {
                 back,
                 self.progress.map(Arc::clone),
                 Arc::clone(self.state),
+                self.slot.lock().take(),
             ))
         })
     }

@@ -155,7 +155,9 @@ async fn ask(
     };
     let (addresses, port) = (&route.addresses, origin.port);
     let how = (tls, speak);
-    let dialled = dial(addresses, port, how, check.timeout, &origins.tasks).await?;
+    // Beside what the limits allow: a check says nothing of an origin if it waits in a queue of ours.
+    let kept = (&origins.tasks, state.load.berth_beside());
+    let dialled = dial(addresses, port, how, check.timeout, kept).await?;
     let (body, _) = Outgoing::new(Body::Empty, false);
     let mut request = Request::get(&*check.path)
         .header(HOST, &*host)

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::TaskTracker;
 
 use super::error::UpstreamErrorKind;
+use super::load::Berth;
 use super::outgoing::Outgoing;
 use super::shared::STREAMS_MAX;
 
@@ -150,12 +151,12 @@ pub(super) async fn dial(
     port: u16,
     (tls, speak): (Option<Tls>, Speak),
     timeout: Duration,
-    tasks: &TaskTracker,
+    (tasks, berth): (&TaskTracker, Berth),
 ) -> Result<Dialled, UpstreamErrorKind> {
     let deadline = Instant::now() + timeout;
     let (stream, remote) = connect(addresses, port, deadline).await?;
     let sender = match tls {
-        None => converse(stream, speak == Speak::Http2, tasks).await?,
+        None => converse(stream, speak == Speak::Http2, tasks, berth).await?,
         Some(tls) => {
             let handshake = TlsConnector::from(tls.config).connect(tls.server_name, stream);
             let stream = tokio::time::timeout_at(deadline, handshake)
@@ -167,7 +168,7 @@ pub(super) async fn dial(
                 let what = "it does not offer HTTP/2";
                 return Err(UpstreamErrorKind::Tls(what.to_owned()));
             }
-            converse(stream, h2, tasks).await?
+            converse(stream, h2, tasks, berth).await?
         }
     };
     Ok(Dialled { sender, remote })
@@ -210,12 +211,17 @@ async fn connect(
 }
 
 /// HTTP over a connected stream. The connection's task ends with its last sender or body.
-async fn converse<S>(stream: S, h2: bool, tasks: &TaskTracker) -> Result<Sender, UpstreamErrorKind>
+async fn converse<S>(
+    stream: S,
+    h2: bool,
+    tasks: &TaskTracker,
+    berth: Berth,
+) -> Result<Sender, UpstreamErrorKind>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     if h2 {
-        return converse_h2(stream, tasks).await;
+        return converse_h2(stream, tasks, berth).await;
     }
     let (sender, connection) = http1::Builder::new()
         .max_headers(RESPONSE_FIELDS_MAX)
@@ -227,6 +233,7 @@ where
         .await
         .map_err(|_| UpstreamErrorKind::Connect)?;
     tasks.spawn(async move {
+        let _open = berth;
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "connection to an origin ended");
         }
@@ -234,7 +241,11 @@ where
     Ok(Sender::Http1(sender))
 }
 
-async fn converse_h2<S>(stream: S, tasks: &TaskTracker) -> Result<Sender, UpstreamErrorKind>
+async fn converse_h2<S>(
+    stream: S,
+    tasks: &TaskTracker,
+    berth: Berth,
+) -> Result<Sender, UpstreamErrorKind>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -252,6 +263,7 @@ where
     let takes = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     let told = Arc::clone(&takes);
     tasks.spawn(async move {
+        let _open = berth;
         let ended = poll_fn(|cx| {
             let polled = Pin::new(&mut connection).poll(cx);
             // The origin may change its mind at any time.

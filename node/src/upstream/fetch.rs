@@ -7,6 +7,7 @@ use std::time::Instant;
 use http::header::HOST;
 use http::{Method, Request, Response, StatusCode};
 use nearside_geo::Point;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +20,7 @@ use super::names::Names;
 use super::outgoing::{again, prepare};
 use super::pool::Lanes;
 use super::select::{Choice, Here, choose};
+use super::steering::Steering;
 use super::table::{SiteOrigins, Table};
 use crate::config::site::{Origin, Site};
 use crate::exchange::Body;
@@ -78,6 +80,8 @@ pub struct Setup {
     pub listeners: Vec<SocketAddr>,
     /// Counters.
     pub metrics: UpstreamMetrics,
+    /// Known to the nodes of the cluster and nobody else: makes what cookies say.
+    pub secret: [u8; 32],
 }
 
 /// Why origins cannot be asked at all.
@@ -110,20 +114,22 @@ impl Origins {
             region,
             point,
             metrics,
+            secret,
             ..
         } = setup;
-        Ok(Self::with_names(names, region, point, metrics, views))
+        let table = Table::new(metrics, &secret);
+        Ok(Self::with_names(names, region, point, table, views))
     }
 
     pub(super) fn with_names(
         names: Names,
         region: String,
         point: Option<Point>,
-        metrics: UpstreamMetrics,
+        table: Table,
         views: Arc<Views>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            table: Table::new(metrics),
+            table,
             names,
             roots: Roots::default(),
             tasks: TaskTracker::new(),
@@ -145,12 +151,13 @@ impl Origins {
     pub async fn fetch(
         &self,
         site: &Arc<Site>,
-        request: Request<Body>,
+        mut request: Request<Body>,
         replay: Replay,
     ) -> Result<Answer, UpstreamError> {
         let origins = self.table.of(site);
         let client_host = host_name(&request);
         let client_field = request.headers().get(HOST).cloned();
+        let steering = Steering::of(site, &origins, &mut request);
         let (request, progress) = prepare(request);
         let mut pending = Some(request);
         let mut tried = vec![false; site.origins.len()];
@@ -160,7 +167,7 @@ impl Origins {
         while attempts < ATTEMPTS_MAX {
             // A broken status is only worth another try where somebody healthy is left.
             let need_healthy = matches!(last, Some(Ok(_)));
-            let Some(index) = self.pick(site, &origins, &tried, need_healthy) else {
+            let Some(index) = self.pick(site, &origins, &tried, need_healthy, &steering) else {
                 break;
             };
             let Some(request) = pending.take() else {
@@ -169,6 +176,15 @@ impl Origins {
             tried[index] = true;
             attempts += 1;
             let (origin, state) = (&site.origins[index], &origins.origins[index]);
+            let Some(slot) = state.load.enter().await else {
+                state.metrics.failed(UpstreamErrorKind::Full.label());
+                pending = Some(request);
+                if !matches!(last, Some(Ok(_))) {
+                    let full = self.error(UpstreamErrorKind::Full, Some(origin), attempts);
+                    last = Some(Err(full));
+                }
+                continue;
+            };
             if replay == Replay::Safe {
                 pending = again(&request);
             }
@@ -181,9 +197,13 @@ impl Origins {
                 progress: progress.as_ref(),
                 reuse,
                 replay,
+                slot: Mutex::new(Some(slot)),
             };
             match attempt.run(request).await {
-                Ok(response) => {
+                Ok(mut response) => {
+                    if let Some(cookie) = steering.cookie(index, state) {
+                        response.extensions_mut().insert(cookie);
+                    }
                     let broken = is_broken(response.status());
                     let answer = Answer {
                         response,
@@ -209,7 +229,11 @@ impl Origins {
                         attempts -= 1;
                         continue;
                     }
-                    state.failed(failed.kind.label(), &failed.kind);
+                    match failed.kind {
+                        // No verdict on its health: it is we who keep requests from it.
+                        UpstreamErrorKind::Full => state.metrics.failed(failed.kind.label()),
+                        _ => state.failed(failed.kind.label(), &failed.kind),
+                    }
                     tracing::debug!(site = %site.name, origin = %origin.name, kind = %failed.kind, attempts,
                         "an origin did not answer");
                     if !matches!(last, Some(Ok(_))) {
@@ -258,8 +282,20 @@ impl Origins {
         origins: &SiteOrigins,
         tried: &[bool],
         need_healthy: bool,
+        steering: &Steering,
     ) -> Option<usize> {
         let now = Instant::now();
+        // The common case.
+        if let ([state], [tried]) = (&*origins.origins, tried) {
+            let asked = !tried && (!need_healthy || state.health.admits(now));
+            return asked.then_some(0);
+        }
+        if let Some(home) = steering.home
+            && !tried[home]
+            && origins.origins[home].health.is_up(now)
+        {
+            return Some(home);
+        }
         let choices: Vec<Choice<'_>> = site
             .origins
             .iter()
@@ -271,7 +307,10 @@ impl Origins {
                 weight: origin.weight,
                 backup: origin.backup,
                 healthy: !tried && state.health.admits(now),
+                full: state.load.is_full(),
                 tried: *tried,
+                open: state.load.open(),
+                rank: steering.rank(origin),
             })
             .collect();
         let view = self.views.load();
@@ -279,7 +318,7 @@ impl Origins {
             &choices,
             self.here(),
             |region| region_point(&view, region),
-            rand::random(),
+            (steering.among, rand::random()),
         )?;
         (!need_healthy || choices[index].healthy).then_some(index)
     }

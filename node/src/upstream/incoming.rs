@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::error::UpstreamErrorKind;
+use super::load::Slot;
 use super::pool::{Idle, Lane};
 use super::progress::{Progress, Unwanted};
 use super::shared::Stream;
@@ -64,9 +65,11 @@ pub(super) enum Back {
 }
 
 impl Back {
-    pub(super) fn give(self, origin: u64) {
+    pub(super) fn give(self, origin: &OriginState) {
         match self {
-            Self::Pool(lane, idle) => lane.put(origin, idle),
+            // Somebody waits for a place that this connection has: it makes room.
+            Self::Pool(_, idle) if origin.load.wants_connections() => drop(idle),
+            Self::Pool(lane, idle) => lane.put(origin.id, idle),
             Self::Stream(stream, unwanted) => drop((stream, unwanted)),
             Self::Nowhere(unwanted) => drop(unwanted),
         }
@@ -83,6 +86,7 @@ pub(super) struct OriginBody {
     /// Of the request's content, which may still be on its way.
     progress: Option<Arc<Progress>>,
     origin: Arc<OriginState>,
+    _slot: Option<Slot>,
 }
 
 impl OriginBody {
@@ -92,6 +96,7 @@ impl OriginBody {
         back: Back,
         progress: Option<Arc<Progress>>,
         origin: Arc<OriginState>,
+        slot: Option<Slot>,
     ) -> Self {
         Self {
             inner,
@@ -101,12 +106,13 @@ impl OriginBody {
             back: Some(back),
             progress,
             origin,
+            _slot: slot,
         }
     }
 
     fn give_back(&mut self) {
         if let Some(back) = self.back.take() {
-            back.give(self.origin.id);
+            back.give(&self.origin);
         }
     }
 

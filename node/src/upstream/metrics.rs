@@ -25,6 +25,7 @@ pub struct UpstreamMetrics {
     requests: Family<OutcomeLabels, Counter>,
     healthy: Family<OriginLabels, Gauge>,
     connections: Family<OutcomeLabels, Counter>,
+    open: [Family<OriginLabels, Gauge>; 3],
 }
 
 impl Default for UpstreamMetrics {
@@ -55,10 +56,33 @@ impl UpstreamMetrics {
             "Connections used for requests to origins, new or reused",
             connections.clone(),
         );
+        let gauge = |registry: &mut Registry, name, help: &str| {
+            let family = Family::<OriginLabels, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let open = [
+            gauge(
+                registry,
+                "nearside_origin_open_requests",
+                "Requests under way to an origin, until their responses have been read",
+            ),
+            gauge(
+                registry,
+                "nearside_origin_waiting_requests",
+                "Requests that wait because an origin has as many requests or connections as it may",
+            ),
+            gauge(
+                registry,
+                "nearside_origin_open_connections",
+                "Connections to an origin that are open now",
+            ),
+        ];
         Self {
             requests,
             healthy,
             connections,
+            open,
         }
     }
 
@@ -79,12 +103,19 @@ impl UpstreamMetrics {
         };
         let healthy = self.healthy.get_or_create(&labels).clone();
         healthy.set(1);
+        let [open_requests, waiting_requests, open_connections] = self
+            .open
+            .each_ref()
+            .map(|family| family.get_or_create(&labels).clone());
         OriginMetrics {
             ok: outcome(&self.requests, "ok"),
             status_5xx: outcome(&self.requests, "status_5xx"),
             new: outcome(&self.connections, "new"),
             reused: outcome(&self.connections, "reused"),
             healthy,
+            open_requests,
+            waiting_requests,
+            open_connections,
             requests: self.requests.clone(),
             site: site.to_owned(),
             origin: origin.to_owned(),
@@ -93,10 +124,13 @@ impl UpstreamMetrics {
 
     /// Forgets an origin that is no longer in any site.
     pub(super) fn forget(&self, site: &str, origin: &str) {
-        self.healthy.remove(&OriginLabels {
+        let labels = OriginLabels {
             site: site.to_owned(),
             origin: origin.to_owned(),
-        });
+        };
+        for family in self.open.iter().chain([&self.healthy]) {
+            family.remove(&labels);
+        }
     }
 }
 
@@ -108,6 +142,9 @@ pub(super) struct OriginMetrics {
     pub(super) new: Counter,
     pub(super) reused: Counter,
     pub(super) healthy: Gauge,
+    pub(super) open_requests: Gauge,
+    pub(super) waiting_requests: Gauge,
+    pub(super) open_connections: Gauge,
     requests: Family<OutcomeLabels, Counter>,
     site: String,
     origin: String,

@@ -7,6 +7,7 @@
 //!
 //! Everything learnt on the way (health, routes, TLS) is shared by all runtimes; connections are not, see `pool`.
 
+mod affinity;
 mod attempt;
 mod authority;
 mod checks;
@@ -15,6 +16,7 @@ mod error;
 mod fetch;
 mod health;
 mod incoming;
+mod load;
 mod metrics;
 mod names;
 mod outgoing;
@@ -23,6 +25,7 @@ mod pool;
 mod progress;
 mod select;
 mod shared;
+mod steering;
 mod table;
 mod trailers;
 

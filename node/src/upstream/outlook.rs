@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::fetch::{OriginStatus, Origins};
-use super::select::{Choice, choose};
+use super::select::{Among, Choice, choose};
 use crate::config::site::Site;
 
 impl Origins {
@@ -37,11 +37,14 @@ impl Origins {
                 weight: origin.weight,
                 backup: origin.backup,
                 healthy: *healthy,
+                full: false,
                 tried: *tried,
+                open: 0,
+                rank: 0.0,
             })
             .collect();
         let view = self.views.load();
         let place = |region: &str| super::fetch::region_point(&view, region);
-        choose(&choices, self.here(), place, 0)
+        choose(&choices, self.here(), place, (Among::Chance, 0))
     }
 }

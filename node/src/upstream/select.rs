@@ -13,8 +13,25 @@ pub(super) struct Choice<'a> {
     pub(super) weight: u32,
     pub(super) backup: bool,
     pub(super) healthy: bool,
+    /// One more request would wait.
+    pub(super) full: bool,
     /// Asked already for this request.
     pub(super) tried: bool,
+    /// Requests that are under way.
+    pub(super) open: usize,
+    /// How much it is the one for what the site hashes.
+    pub(super) rank: f64,
+}
+
+/// How one of the equals is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    /// By chance, in proportion to weights.
+    Chance,
+    /// The fewest open requests for its weight; among those, by chance.
+    LeastOpen,
+    /// The greatest rank.
+    Rank,
 }
 
 /// Where this node stands.
@@ -24,22 +41,17 @@ pub(super) struct Here<'a> {
     pub(super) point: Option<Point>,
 }
 
-/// The next origin: healthy before not, primary before backup, near before far; among equals by weight, with `dice`
-/// uniform over u64. A region's place is where its nodes stand. An origin of which no place is known comes after those
+/// The next origin: healthy before not, with room before full, primary before backup, near before far; then as `among`
+/// says, with `dice` uniform over u64. A region's place is where its nodes stand. An origin of which no place is known comes after those
 /// of which one is.
 pub(super) fn choose(
     choices: &[Choice<'_>],
     here: Here<'_>,
     region_point: impl Fn(&str) -> Option<Point>,
-    dice: u64,
+    (among, dice): (Among, u64),
 ) -> Option<usize> {
     let standing = |choice: &Choice<'_>| {
-        let class = match (choice.healthy, choice.backup) {
-            (true, false) => 0,
-            (true, true) => 1,
-            (false, false) => 2,
-            (false, true) => 3,
-        };
+        let class = (!choice.healthy, choice.full, choice.backup);
         (class, nearness(choice, here, &region_point))
     };
     let open = || {
@@ -49,7 +61,25 @@ pub(super) fn choose(
             .filter(|(_, choice)| !choice.tried)
     };
     let best = open().map(|(_, choice)| standing(choice)).min()?;
-    let equals = || open().filter(|(_, choice)| standing(choice) == best);
+    let near = || open().filter(|(_, choice)| standing(choice) == best);
+    // Both sides times the other's weight: no division, no rounding.
+    let lighter = |a: &Choice<'_>, b: &Choice<'_>| {
+        let load =
+            |a: &Choice<'_>, b: &Choice<'_>| (a.open as u128 + 1) * u128::from(b.weight.max(1));
+        load(a, b).cmp(&load(b, a))
+    };
+    let least = match among {
+        Among::Rank => {
+            let ranked = near().max_by(|(_, a), (_, b)| a.rank.total_cmp(&b.rank));
+            return ranked.map(|(index, _)| index);
+        }
+        Among::LeastOpen => near()
+            .map(|(_, choice)| choice)
+            .min_by(|a, b| lighter(a, b)),
+        Among::Chance => None,
+    };
+    let equals =
+        || near().filter(|(_, choice)| least.is_none_or(|least| lighter(choice, least).is_eq()));
     let total: u64 = equals()
         .map(|(_, choice)| u64::from(choice.weight.max(1)))
         .sum();
@@ -91,7 +121,10 @@ mod tests {
         weight: 1,
         backup: false,
         healthy: true,
+        full: false,
         tried: false,
+        open: 0,
+        rank: 0.0,
     };
     const US: Choice<'_> = Choice {
         region: Some("us"),
@@ -107,7 +140,12 @@ mod tests {
             _ => None,
         };
         let point = None;
-        choose(choices, Here { region, point }, place, dice)
+        choose(
+            choices,
+            Here { region, point },
+            place,
+            (Among::Chance, dice),
+        )
     }
 
     #[test]
@@ -140,5 +178,44 @@ mod tests {
         let heavy_picks = (0..100).filter(|n| picked(n * step) == Some(1)).count();
         assert_eq!(heavy_picks, 75);
         assert_eq!(picked(u64::MAX), Some(1));
+    }
+
+    #[test]
+    fn the_least_loaded_for_its_weight_and_the_ranked_are_chosen() {
+        let choose = |choices: &[Choice<'_>], among, dice| {
+            let (region, point) = ("eu", None);
+            choose(choices, Here { region, point }, |_| None, (among, dice))
+        };
+        let loaded = |open, weight| Choice { open, weight, ..EU };
+        let choices = [loaded(3, 1), loaded(5, 3), loaded(2, 1)];
+        assert_eq!(choose(&choices, Among::LeastOpen, 0), Some(1));
+        // Equals share by chance.
+        let choices = [loaded(2, 1), loaded(9, 1), loaded(2, 1)];
+        assert_eq!(choose(&choices, Among::LeastOpen, 0), Some(0));
+        assert_eq!(choose(&choices, Among::LeastOpen, u64::MAX), Some(2));
+        let ranked = |rank| Choice { rank, ..EU };
+        let choices = [ranked(1.0), ranked(7.0), ranked(3.0)];
+        assert_eq!(choose(&choices, Among::Rank, 0), Some(1));
+        let tried = Choice {
+            tried: true,
+            ..choices[1]
+        };
+        assert_eq!(
+            choose(&[choices[0], tried, choices[2]], Among::Rank, 0),
+            Some(2)
+        );
+    }
+
+    #[test]
+    fn a_full_origin_comes_after_those_with_room_and_before_ill_ones() {
+        let full = Choice { full: true, ..EU };
+        assert_eq!(pick(&[full, US], "eu", 0), Some(1));
+        let backup = Choice { backup: true, ..US };
+        assert_eq!(pick(&[full, backup], "eu", 0), Some(1));
+        let ill = Choice {
+            healthy: false,
+            ..EU
+        };
+        assert_eq!(pick(&[ill, full], "eu", 0), Some(1));
     }
 }

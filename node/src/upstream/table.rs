@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ClientConfig;
 
+use super::affinity::Marker;
 use super::dial::{Roots, Speak};
 use super::error::UpstreamErrorKind;
 use super::health::Health;
+use super::load::Load;
 use super::metrics::{OriginMetrics, UpstreamMetrics};
 use super::names::{Names, Route};
-use crate::config::site::{Origin, OriginProtocol, Site};
+use crate::config::site::{Origin, OriginLimits, OriginProtocol, Site};
 
 /// How long an outdated route may still be used while one request renews it.
 const ROUTE_GRACE: Duration = Duration::from_secs(10);
@@ -36,13 +38,18 @@ pub(super) struct OriginState {
     /// For HTTP/1.1 alone, and for what the origin's protocol says.
     tls_configs: [OnceLock<Arc<ClientConfig>>; 2],
     protocol: OriginProtocol,
+    limits: OriginLimits,
+    pub(super) load: Arc<Load>,
+    /// What the cookie of a client says who belongs to it.
+    pub(super) mark: Box<str>,
     /// TLS has agreed on HTTP/1.1 the last time, where either would do.
     chose_http1: AtomicBool,
 }
 
 impl OriginState {
-    fn new(site: &Site, origin: &Origin, metrics: &UpstreamMetrics) -> Self {
+    fn new(site: &Site, origin: &Origin, metrics: &UpstreamMetrics, marker: &Marker) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let metrics = metrics.of(&site.name, &origin.name);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             site: site.name.clone(),
@@ -52,7 +59,10 @@ impl OriginState {
             port: origin.port,
             tls_ca: origin.tls_ca.clone(),
             health: Health::new(Instant::now()),
-            metrics: metrics.of(&site.name, &origin.name),
+            limits: origin.limits,
+            load: Load::new(&origin.limits, &metrics),
+            mark: marker.mark(&site.name, &origin.name),
+            metrics,
             route: ArcSwapOption::empty(),
             renewing: AtomicBool::new(false),
             tls_configs: Default::default(),
@@ -70,6 +80,7 @@ impl OriginState {
             && self.port == origin.port
             && self.tls_ca == origin.tls_ca
             && self.protocol == origin.protocol
+            && self.limits == origin.limits
     }
 
     /// Where it is now. Renewed by one request when DNS's time is over; the others go on with the old answer.
@@ -204,13 +215,15 @@ pub(super) struct SiteOrigins {
 pub(super) struct Table {
     sites: ArcSwap<HashMap<Box<str>, Arc<SiteOrigins>>>,
     metrics: UpstreamMetrics,
+    marker: Marker,
 }
 
 impl Table {
-    pub(super) fn new(metrics: UpstreamMetrics) -> Self {
+    pub(super) fn new(metrics: UpstreamMetrics, secret: &[u8; 32]) -> Self {
         Self {
             sites: ArcSwap::from_pointee(HashMap::new()),
             metrics,
+            marker: Marker::new(secret),
         }
     }
 
@@ -232,7 +245,7 @@ impl Table {
                 if let Some(state) = known.iter().chain(&made).find(same) {
                     return Arc::clone(state);
                 }
-                let state = Arc::new(OriginState::new(site, origin, &self.metrics));
+                let state = Arc::new(OriginState::new(site, origin, &self.metrics, &self.marker));
                 made.push(Arc::clone(&state));
                 state
             });
@@ -254,7 +267,14 @@ impl Table {
                     .map(|origin| {
                         let made = made.iter().find(|state| state.is_of(site, origin));
                         made.map_or_else(
-                            || Arc::new(OriginState::new(site, origin, &self.metrics)),
+                            || {
+                                Arc::new(OriginState::new(
+                                    site,
+                                    origin,
+                                    &self.metrics,
+                                    &self.marker,
+                                ))
+                            },
                             Arc::clone,
                         )
                     })

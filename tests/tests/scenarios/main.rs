@@ -7,6 +7,7 @@
     reason = "a scenario's helpers are tests too; clippy exempts only the functions marked as such"
 )]
 
+mod balance;
 mod caching;
 mod content;
 mod crash;
@@ -21,6 +22,7 @@ mod membership;
 mod messages;
 mod operator;
 mod origins;
+mod outage;
 mod partition;
 mod prefetch;
 mod protection;

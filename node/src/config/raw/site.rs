@@ -51,9 +51,21 @@ pub(in crate::config) struct Origin {
     pub(in crate::config) host: Option<String>,
     pub(in crate::config) health: Option<Health>,
     pub(in crate::config) tls: Option<OriginTls>,
+    pub(in crate::config) requests_max: Option<u32>,
+    pub(in crate::config) connections_max: Option<u32>,
+    pub(in crate::config) queue_max: Option<u32>,
+    pub(in crate::config) queue_timeout: Option<Span>,
     pub(in crate::config) protocol: Option<OriginProtocol>,
     pub(in crate::config) connect_timeout: Option<Span>,
     pub(in crate::config) response_timeout: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Balance {
+    Random,
+    LeastConnections,
+    Hash,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -67,6 +79,13 @@ pub(in crate::config) enum OriginProtocol {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Origins {
+    pub(in crate::config) balance: Option<Balance>,
+    pub(in crate::config) hash_by: Option<String>,
+    pub(in crate::config) sticky_cookie: Option<String>,
+    pub(in crate::config) requests_max: Option<u32>,
+    pub(in crate::config) connections_max: Option<u32>,
+    pub(in crate::config) queue_max: Option<u32>,
+    pub(in crate::config) queue_timeout: Option<Span>,
     pub(in crate::config) protocol: Option<OriginProtocol>,
     pub(in crate::config) host: Option<String>,
     pub(in crate::config) health: Option<Health>,

@@ -12,6 +12,7 @@ use super::super::site::{
 };
 use super::super::text::Text;
 use super::super::units::Span;
+use super::balance::limits;
 use super::label;
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -124,6 +125,7 @@ fn origin(
             Some(raw::OriginProtocol::H2) => OriginProtocol::Http2,
             Some(raw::OriginProtocol::Auto) => OriginProtocol::Auto,
         },
+        limits: limits(raw, defaults, &own, source)?,
         host_header,
         health,
         tls_ca,

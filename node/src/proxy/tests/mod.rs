@@ -191,6 +191,7 @@ impl Bed {
             point: None,
             listeners: Vec::new(),
             metrics: UpstreamMetrics::register(&mut registry),
+            secret: [7; 32],
         };
         let dir = tempfile::tempdir().unwrap();
         let options = Options::new(dir.path(), 64 << 20, 256 << 20);

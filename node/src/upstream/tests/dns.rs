@@ -11,6 +11,7 @@ use tokio::net::UdpSocket;
 
 use super::super::names::Names;
 use super::*;
+use crate::upstream::table::Table;
 
 /// A name server that answers every A question with one address, TTL 1 s, or not at all while that is 0.
 async fn name_server(address: Arc<AtomicU32>) -> SocketAddr {
@@ -54,7 +55,7 @@ fn origins_resolving_at(server: SocketAddr, listeners: &[SocketAddr]) -> Arc<Ori
         names,
         "eu".to_owned(),
         None,
-        metrics,
+        Table::new(metrics, &[7; 32]),
         Arc::new(Views::default()),
     )
 }

@@ -1,5 +1,6 @@
 //! Scripted origins on loopback.
 
+mod balance;
 mod dns;
 mod exchange;
 mod expect;
@@ -23,7 +24,7 @@ use tokio::runtime::Handle;
 
 use super::fetch::Setup;
 use super::*;
-use crate::config::site::{HostHeader, Origin, OriginProtocol, Site};
+use crate::config::site::{HostHeader, Origin, OriginLimits, OriginProtocol, Site};
 use crate::exchange::{Body, BodyError};
 use crate::view::{View, Views};
 
@@ -159,6 +160,7 @@ pub(super) fn origin(name: &str, address: SocketAddr) -> Origin {
         weight: 1,
         backup: false,
         protocol: OriginProtocol::Http1,
+        limits: OriginLimits::default(),
         host_header: HostHeader::Client,
         health: None,
         tls_ca: None,
@@ -187,6 +189,7 @@ pub(super) fn origins_beside(listeners: &[SocketAddr]) -> Arc<Origins> {
         point: None,
         listeners: listeners.to_vec(),
         metrics: UpstreamMetrics::default(),
+        secret: [7; 32],
     };
     Origins::new(setup, Arc::new(Views::default())).unwrap()
 }
