@@ -136,6 +136,7 @@ pub(super) fn freshness(
         no_cache: directives.no_cache == Scope::Whole,
         must_revalidate: directives.must_revalidate || directives.proxy_revalidate,
         s_maxage: directives.s_maxage.is_some(),
+        came_with_age: answer.contains_key(AGE),
         immutable: directives.immutable,
         stale_while_revalidate_s: directives.stale_while_revalidate,
         stale_if_error_s: directives.stale_if_error,

@@ -302,8 +302,8 @@ fn in_memory(pieces: &[Bytes], content: Content) -> Body {
 /// answer that it has just given goes without, unless it came by way of another cache.
 fn age(meta: &HttpMeta, ask: &Ask, passage: &Passage) -> Option<u64> {
     let given = matches!(passage.outcome, Outcome::Miss | Outcome::Revalidated);
-    let age_s = meta.freshness.age_s(ask.now);
-    (age_s > 0 || !given || passage.collapsed).then_some(age_s)
+    let from_here = given && !passage.collapsed && !meta.freshness.came_with_age;
+    (!from_here).then(|| meta.freshness.age_s(ask.now))
 }
 
 fn status_of(own: Own) -> StatusCode {

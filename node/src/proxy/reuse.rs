@@ -29,6 +29,8 @@ pub struct Freshness {
     /// `s-maxage` implies `proxy-revalidate` (RFC 9111 §5.2.2.10), but a window of RFC 5861 beside it is a word of
     /// its own: it forbids the site's default windows only.
     pub s_maxage: bool,
+    /// It came by way of another cache. Of use to who asked for it only, and not stored.
+    pub came_with_age: bool,
     /// `immutable`: while it is fresh, reloads do not ask about it (RFC 8246).
     pub immutable: bool,
     /// RFC 5861 §3, when the response says so.

@@ -17,6 +17,7 @@ fn stored() -> Freshness {
         no_cache: false,
         must_revalidate: false,
         s_maxage: false,
+        came_with_age: false,
         immutable: false,
         stale_while_revalidate_s: None,
         stale_if_error_s: None,

@@ -1,5 +1,7 @@
 //! RFC 9111 §4.2, §5.1, §5.3: how long an answer is fresh, and how old it is.
 
+use std::time::Duration;
+
 use super::{Case, case, table};
 
 /// An answer with these fields is fresh.
@@ -234,7 +236,12 @@ fn age_is_what_upstream_says_and_the_time_since() {
         "date: {-7200}",
         "date: {-7200}\nage: 0",
     ] {
-        cases.push(stale(&format!("{HOUR}\n{age}")).age(3600, 1 << 31));
+        let one = stale(&format!("{HOUR}\n{age}"));
+        // What another cache says of its age is passed on; what a date says is for us to reckon with.
+        cases.push(match age.starts_with("age") {
+            true => one.age(3600, 1 << 31),
+            false => one,
+        });
     }
     cases.push(stale("cache-control: max-age=2147483648\nage: 2147483648"));
     cases.push(
@@ -245,6 +252,24 @@ fn age_is_what_upstream_says_and_the_time_since() {
             .get("")
             .hit()
             .age(0, 20),
+    );
+    cases.push(
+        case("nor does the origin's date give it one")
+            .says(200, &format!("{HOUR}\ndate: {{-60}}"))
+            .get("")
+            .sees("!age")
+            .get("")
+            .hit()
+            .age(60, 80),
+    );
+    cases.push(
+        case("the time on the way counts, when it is used again")
+            .says_after(Duration::from_millis(2100), 200, HOUR)
+            .get("")
+            .sees("!age")
+            .get("")
+            .hit()
+            .age(2, 20),
     );
     cases.push(
         case("a time is kept as the origin gave it")

@@ -90,6 +90,18 @@ impl Case {
             status,
             fields: lines(fields),
             before: "",
+            after: Duration::ZERO,
+        });
+        self
+    }
+
+    /// The same after a while.
+    fn says_after(mut self, after: Duration, status: u16, fields: &str) -> Self {
+        self.says.push(Says::Answer {
+            status,
+            fields: lines(fields),
+            before: "",
+            after,
         });
         self
     }
@@ -100,6 +112,7 @@ impl Case {
             status,
             fields: lines(fields),
             before,
+            after: Duration::ZERO,
         });
         self
     }
@@ -114,6 +127,13 @@ impl Case {
     fn says_half(mut self, fields: &str) -> Self {
         let fields = lines(fields);
         self.says.push(Says::Half { fields });
+        self
+    }
+
+    /// It answers in HTTP/1.0, and the content ends with the connection.
+    fn says_old(mut self, fields: &str) -> Self {
+        let fields = lines(fields);
+        self.says.push(Says::Old { fields });
         self
     }
 
@@ -225,7 +245,8 @@ impl Case {
         let now = SystemTime::now();
         let mut says = self.says.clone();
         for said in &mut says {
-            if let Says::Answer { fields, .. } | Says::Half { fields } = said {
+            if let Says::Answer { fields, .. } | Says::Half { fields } | Says::Old { fields } = said
+            {
                 *fields = dated(fields, now).replace("{path}", &format!("/{name}"));
             }
         }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -18,11 +19,15 @@ pub(super) enum Says {
         fields: String,
         /// Sent before the head, as it is.
         before: &'static str,
+        /// It takes so long to answer.
+        after: Duration,
     },
     /// It reads the question and closes the connection.
     Nothing,
     /// It promises more bytes than it sends.
     Half { fields: String },
+    /// An answer of HTTP/1.0, whose content ends with the connection.
+    Old { fields: String },
 }
 
 /// A question as it arrived.
@@ -110,13 +115,17 @@ async fn converse(stream: TcpStream, book: Arc<Mutex<Book>>) {
             let (method, content) = (asked.method.clone(), asked.content.clone());
             book.asked.entry(name).or_default().push(asked);
             script.get(number).or(script.last()).map(|says| {
-                (
-                    bytes(says, &method, &content),
-                    matches!(says, Says::Answer { .. }),
-                )
+                let (after, goes_on) = match says {
+                    Says::Answer { after, .. } => (*after, true),
+                    _ => (Duration::ZERO, false),
+                };
+                (bytes(says, &method, &content), after, goes_on)
             })
         };
-        let Some((bytes, goes_on)) = says else { return };
+        let Some((bytes, after, goes_on)) = says else {
+            return;
+        };
+        tokio::time::sleep(after).await;
         if stream.get_mut().write_all(&bytes).await.is_err() || !goes_on {
             return;
         }
@@ -173,20 +182,25 @@ fn bytes(says: &Says, method: &str, content: &str) -> Vec<u8> {
             format!("HTTP/1.1 200 Fine\r\n{fields}content-length: {length}\r\n\r\n{content}")
         }
         .into_bytes(),
+        Says::Old { fields } => format!("HTTP/1.0 200 Fine\r\n{fields}\r\n{content}").into_bytes(),
         Says::Answer {
             status,
             fields,
             before,
+            ..
         } => {
             let bodiless = matches!(status, 204 | 304);
             let framed = bodiless || fields.contains("content-length:");
-            let length = match framed {
+            let chunked = fields.contains("transfer-encoding: chunked");
+            let length = match framed || chunked {
                 true => String::new(),
                 false => format!("content-length: {}\r\n", content.len()),
             };
-            let content = match bodiless || method == "HEAD" {
-                true => "",
-                false => content,
+            let empty = fields.contains("content-length: 0\r");
+            let content = match bodiless || empty || method == "HEAD" {
+                true => String::new(),
+                false if chunked => format!("{:x}\r\n{content}\r\n0\r\n\r\n", content.len()),
+                false => content.to_owned(),
             };
             format!("{before}HTTP/1.1 {status} Fine\r\n{fields}{length}\r\n{content}").into_bytes()
         }

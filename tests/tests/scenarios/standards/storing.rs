@@ -414,6 +414,26 @@ fn only_a_get_is_stored_and_only_whole() {
             .reaches()
             .get("")
             .hit_of(2),
+        case("an answer of HTTP/1.0 that ends with its connection")
+            .says_old("expires: {+3600}\ndate: {+0}")
+            .get("")
+            .reaches()
+            .get("")
+            .hit(),
+        case("an answer in chunks")
+            .says(200, &format!("{HOUR}\ntransfer-encoding: chunked"))
+            .get("")
+            .reaches()
+            .get("")
+            .hit()
+            .sees("!transfer-encoding"),
+        case("an empty answer")
+            .says(200, &format!("{HOUR}\ncontent-length: 0"))
+            .get("")
+            .asks(1)
+            .get("")
+            .asks(0)
+            .sees("content-length: 0"),
         case("a 206 nobody asked for is not the whole")
             .says(206, &format!("{HOUR}\ncontent-range: bytes 0-4/100"))
             .says(200, HOUR)
