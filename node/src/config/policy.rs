@@ -140,6 +140,37 @@ impl Value for ClientDirectives {
     }
 }
 
+/// `slice`: the size of the pieces in which large objects are fetched and stored; zero: whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SliceSize(u64);
+
+impl SliceSize {
+    /// Checked where it is read.
+    #[must_use]
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// Bytes of a slice.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl Value for SliceSize {
+    fn shown(&self) -> String {
+        const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        let unit = UNITS
+            .iter()
+            .find(|(unit, _)| self.0 > 0 && self.0 % unit == 0);
+        match unit {
+            Some((unit, name)) => format!("{} {name}", self.0 / unit),
+            None => format!("{} B", self.0),
+        }
+    }
+}
+
 /// A key of a policy as it is explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
@@ -219,6 +250,8 @@ policy! {
     host: Box<str>, "host", Shaping;
     /// What stands in the stead of an error.
     error_page: Arc<Page>, "error_page", WithAnswer;
+    /// The size of the slices in which large objects are fetched and stored.
+    slice: SliceSize, "slice", Before;
     /// Query parameters that neither key nor origin see; `utm_*` stands for a prefix.
     query_drop: Arc<Vec<Pattern>>, "key.query_drop", Before;
     /// Query parameters that key and origin see; all others go.

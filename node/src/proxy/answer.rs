@@ -15,6 +15,7 @@ use super::outcome::{Fwd, Outcome, Own, Passage, Refusal};
 use super::parts::{Rest, Use, asks_far_in};
 use super::purging::is_purge;
 use super::reuse::{Because, Circumstances, Reuse};
+use super::slices::Way;
 use crate::config::rule::Ruling;
 use crate::exchange::{Body, InterimLine};
 use crate::view::PurgeVerdict;
@@ -46,6 +47,7 @@ impl Errand<'_> {
             rest: self.rest.clone(),
             fill_index: self.fill_index,
             keeps_conditions,
+            sliced: false,
             interim: self.ask.client.interim.as_ref().map(InterimLine::ticket),
             covered: self.stored.as_ref().is_some_and(|(entry, purge)| {
                 let meta = entry.meta();
@@ -133,7 +135,10 @@ impl Proxy {
         let far_in = asks_far_in(ask);
         match parts.map(|parts| Use::of(parts, ask, far_in)) {
             Some(Use::Answer(lead, purge)) => stored = Some((lead, purge)),
-            Some(Use::Complete(missing)) => rest = Some(missing),
+            Some(Use::Complete(missing)) => {
+                rest = Some(missing);
+                fwd = Fwd::Partial;
+            }
             Some(Use::Nothing) | None => {}
         }
         if let Some((entry, purge)) = &stored {
@@ -170,7 +175,7 @@ impl Proxy {
             }
         }
         let place = Place { primary, key };
-        let errand = Errand {
+        let mut errand = Errand {
             ask,
             request_id,
             place,
@@ -179,6 +184,17 @@ impl Proxy {
             fwd,
             fill_index,
         };
+        if !alone
+            && errand.stored.is_none()
+            && errand.rest.is_none()
+            && let Some(slice_bytes) = ask.slice_bytes()
+        {
+            match self.answer_in_slices(&mut errand, slice_bytes).await {
+                Way::Answered(answered) => return Some(answered),
+                Way::Look => return None,
+                Way::Usual => {}
+            }
+        }
         if ask.directives.only_if_cached {
             let passage = Passage::new(Outcome::Own(Own::OnlyIfCached));
             return Some(self.turn(&errand, Turned::new(Own::OnlyIfCached), passage));

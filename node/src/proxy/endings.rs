@@ -35,7 +35,7 @@ impl Proxy {
 
     /// What was stored, as the origin has just said that it is still good. `personal` is for this client only.
     pub(super) async fn freshened(
-        &self,
+        self: &Arc<Self>,
         errand: &Errand<'_>,
         entry: &Stored,
         personal: HeaderMap,
@@ -61,7 +61,7 @@ impl Proxy {
 
     /// The origin answered 500, 502, 503 or 504: something stale in its place, where that is allowed.
     pub(super) async fn broken(
-        &self,
+        self: &Arc<Self>,
         errand: &Errand<'_>,
         response: Response<Body>,
         origin: Box<str>,
@@ -75,7 +75,7 @@ impl Proxy {
 
     /// Nobody answered: something stale, where that is allowed, else our own error.
     pub(super) async fn unanswered(
-        &self,
+        self: &Arc<Self>,
         errand: &Errand<'_>,
         unanswered: &Unanswered,
     ) -> Answered {
@@ -98,7 +98,7 @@ impl Proxy {
     }
 
     async fn stale_if_error(
-        &self,
+        self: &Arc<Self>,
         errand: &Errand<'_>,
         fwd_status: Option<StatusCode>,
     ) -> Option<Answered> {

@@ -23,7 +23,7 @@ use super::parts::{Asker, Joined, Rest, asks_far_in, is_part};
 use super::ports::{Answer, Unanswered};
 use super::reuse::is_broken;
 use super::storable::{Exchange, storable, ttl_applies};
-use super::{Proxy, lookalikes, tags, vary};
+use super::{Proxy, lookalikes, slices, tags, vary};
 use crate::exchange::{Body, InterimTicket, OnInterim};
 use crate::view::{Checked, TagSet};
 
@@ -39,10 +39,22 @@ pub(super) struct Job {
     pub(super) fill_index: u64,
     /// The client's own conditions and ranges stay in the question: its answer is for this client first.
     pub(super) keeps_conditions: bool,
+    /// The client's range is that of a slice: it stays in the question whatever is stored.
+    pub(super) sliced: bool,
     /// Where interim responses go.
     pub(super) interim: Option<InterimTicket>,
     /// What is stored may answer for an origin that is broken.
     pub(super) covered: bool,
+}
+
+impl Job {
+    /// The range that is asked for beside a validator: another object than the one held in part need not come whole.
+    fn range_beside(&self, validates: bool) -> Option<&HeaderValue> {
+        let stored = self.stored.as_ref()?;
+        let partial = stored.meta().status == StatusCode::PARTIAL_CONTENT;
+        let asks = self.sliced || validates && partial && asks_far_in(&self.ask);
+        asks.then(|| self.ask.headers.get(RANGE)).flatten()
+    }
 }
 
 /// What came of a question.
@@ -169,18 +181,13 @@ async fn fetch(proxy: &Proxy, job: &Job) -> Fetched {
             _ if rest.is_some() => rest.iter().for_each(|rest| rest.ask(request.headers_mut())),
             Some(stored) if validates => {
                 conditions::ask(request.headers_mut(), &stored.meta().head);
-                // Another object than the one held in part need not come whole.
-                let partial = stored.meta().status == StatusCode::PARTIAL_CONTENT;
-                if partial && asks_far_in(&job.ask) {
-                    let range = job.ask.headers.get(RANGE);
-                    request
-                        .headers_mut()
-                        .extend(range.map(|range| (RANGE, range.clone())));
-                }
             }
             None if job.keeps_conditions => {}
             Some(_) if job.ask.method == Method::HEAD => {}
             _ => conditions::remove(request.headers_mut()),
+        }
+        if let Some(range) = job.range_beside(validates) {
+            request.headers_mut().insert(RANGE, range.clone());
         }
         if let Some(ticket) = &job.interim {
             request.extensions_mut().insert(on_interim(ticket.clone()));
@@ -191,6 +198,9 @@ async fn fetch(proxy: &Proxy, job: &Job) -> Fetched {
             Ok(answer) => answer,
         };
         let said = answer.response.status();
+        if job.sliced {
+            slices::take_as_whole(&mut answer.response);
+        }
         let mut tags = tags::take(answer.response.headers_mut(), &job.ask.site.cache.tags);
         if let Some(rest) = rest.take() {
             match rest.join(answer, &proxy.store, proxy.asker(&job.ask)) {

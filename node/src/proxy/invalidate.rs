@@ -9,11 +9,11 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use nearside_cache_store::{Directory, Key};
 
-use super::Proxy;
 use super::admit::Ask;
 use super::freshness::unix_ms;
 use super::key::{self, Authority, Target};
 use super::ports::Invalidation;
+use super::{Proxy, slices};
 use crate::config::site::Site;
 
 impl Proxy {
@@ -92,6 +92,8 @@ impl Proxy {
             for part in &directory.parts {
                 self.store.remove(&self.store.key(part.key()));
             }
+            let about = slices::about_key(primary.whole());
+            self.store.remove(&self.store.key(about));
             self.store.remove(&primary);
         }
     }

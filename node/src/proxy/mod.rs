@@ -9,7 +9,7 @@
 //! * [`answer`]: which way to go; [`bring`]: leading, following or going alone, and [`endings`] where that fails.
 //! * [`onward`]: what a request that is passed through says of its hop.
 //! * [`fetch`]: asking upstream; [`storable`], [`freshen`]: judging what it said, and under which [`tags`]; [`fill`]:
-//!   bringing it into the store while readers follow; [`parts`] of objects.
+//!   bringing it into the store while readers follow; [`parts`] of objects, [`slices`] of large ones.
 //! * [`invalidate`]: what writes make unusable; [`purging`]: requests to purge.
 //! * [`encode`]: content codings, made once for each stored body.
 //! * [`respond`]: heads, [`body`]: bodies, with [`conditions`], [`range`] and [`cache_status`]; [`outcome`]: its story.
@@ -62,6 +62,7 @@ mod purging;
 mod range;
 mod respond;
 mod reuse;
+mod slices;
 mod storable;
 mod tags;
 mod targeted;

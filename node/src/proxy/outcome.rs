@@ -264,6 +264,8 @@ pub enum Fwd {
     Request,
     /// Stored, but stale.
     Stale,
+    /// Stored in part, and not the part that is wanted.
+    Partial,
 }
 
 impl Fwd {
@@ -277,6 +279,7 @@ impl Fwd {
             Self::VaryMiss => "vary-miss",
             Self::Request => "request",
             Self::Stale => "stale",
+            Self::Partial => "partial",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
@@ -21,7 +22,7 @@ use super::meta::HttpMeta;
 use super::outcome::{Outcome, Own, Passage};
 use super::parts::{Parts, Step};
 use super::range::{Multipart, Part, content_range, part};
-use super::{Proxy, body};
+use super::{Proxy, body, slices};
 use crate::exchange::Body;
 
 /// What of a body is sent.
@@ -35,12 +36,17 @@ pub(super) enum Content {
 impl Proxy {
     /// Answers from a stored entry as it is. `None` when its body turns out to be lost.
     pub(super) async fn send_as_stored(
-        &self,
+        self: &Arc<Self>,
         ask: &Ask,
         entry: &Stored,
         passage: &Passage,
     ) -> Option<Response<Body>> {
         if entry.meta().status == StatusCode::PARTIAL_CONTENT {
+            if slices::is_about(entry.key().whole()) {
+                let slice_bytes = ask.slice_bytes()?;
+                let sent = self.send_slices(ask, entry, passage.clone(), slice_bytes);
+                return Box::pin(sent).await.map(|(response, _)| response);
+            }
             return self.send_parts(ask, entry, passage).await;
         }
         if let Some(response) = self.send_as_in_memory(ask, entry, passage) {
@@ -273,6 +279,18 @@ impl Proxy {
         }
         *response.body_mut() = text.into();
         response
+    }
+
+    /// Writes our line in `Cache-Status` anew, as more is known of the passage by now.
+    pub(super) fn sign_anew(&self, fields: &mut HeaderMap, passage: &Passage) {
+        let lines: Vec<HeaderValue> = fields.get_all(CACHE_STATUS).iter().cloned().collect();
+        fields.remove(CACHE_STATUS);
+        for line in lines.iter().rev().skip(1).rev() {
+            fields.append(CACHE_STATUS, line.clone());
+        }
+        let mut text = String::new();
+        cache_status::write(&mut text, &self.name, passage);
+        headers::append(fields, CACHE_STATUS, &text);
     }
 
     /// Our lines in `Via` and `Cache-Status`.

@@ -1,6 +1,6 @@
 //! May this answer be stored (RFC 9111 §3), and may it be shared by the readers that wait for it?
 
-use http::header::{AUTHORIZATION, HeaderName, SET_COOKIE};
+use http::header::{AUTHORIZATION, HeaderName, RANGE, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::cache_control::{CacheControl, Scope};
@@ -66,6 +66,10 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
     }
     if speaks_of_the_request(status) && is_odd(exchange.request) {
         return Err(Refusal::OddRequest);
+    }
+    // What does not satisfy one range says nothing to those who ask for another, or for all; ranges are in no key.
+    if status == StatusCode::RANGE_NOT_SATISFIABLE && exchange.request.contains_key(RANGE) {
+        return Err(Refusal::Status);
     }
     if directives.must_understand && !understood(status) {
         return Err(Refusal::Status);

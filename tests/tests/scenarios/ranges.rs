@@ -171,3 +171,38 @@ fn a_download_that_broke_off_goes_on_where_it_ended() {
         assert_eq!(got.body, content(path, 1, length));
     });
 }
+
+#[test]
+fn a_large_object_is_fetched_in_slices_by_rule() {
+    run(async {
+        let origin = Origin::start().await;
+        let rule = "[[rule]]\nmatch = { path = \"/films/*\" }\nslice = \"256 KiB\"\n";
+        let serve = Serve::site(&origin.url(), rule, &[]).await;
+        let (path, length) = ("/films/a", 3_000_000);
+        ranged(&origin, path, 1, length);
+        let whole = content(path, 1, length);
+        let got = range(&serve, path, "bytes=1000000-1000099").await;
+        assert_eq!(
+            (got.status, got.body),
+            (206, whole.slice(1_000_000..1_000_100))
+        );
+        assert_eq!(
+            origin.seen(path)[0].field("range").unwrap(),
+            "bytes=786432-1048575"
+        );
+        let readers = (0..10).map(|_| serve.get(path).send());
+        for got in futures_util::future::join_all(readers).await {
+            assert_eq!((got.status, got.broken.clone()), (200, None));
+            assert_eq!(got.body, whole);
+        }
+        // Twelve slices, the last of them short; each was fetched once.
+        assert_eq!(origin.asked_for(path), 12);
+        let got = serve.get(path).send().await;
+        assert!(got.is_hit() && got.body == whole, "{}", got.cache_status());
+        serve.terminate().await;
+        serve.again().await;
+        let got = serve.get(path).send().await;
+        assert_eq!(got.body, whole, "slices are there after a restart");
+        assert_eq!(origin.asked_for(path), 12);
+    });
+}

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 use super::content::{Headers, Page, Redirect, Rewrite};
 use super::site::Codings;
-use crate::config::units::{OneOrMore, Span};
+use crate::config::units::{OneOrMore, Size, Span};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,6 +36,7 @@ pub(in crate::config) struct Rule {
     pub(in crate::config) cache: Option<RuleCache>,
     pub(in crate::config) stale_while_revalidate: Option<Span>,
     pub(in crate::config) stale_if_error: Option<Span>,
+    pub(in crate::config) slice: Option<Size>,
     pub(in crate::config) compression: Option<Codings>,
     #[serde(default)]
     pub(in crate::config) headers: Headers,

@@ -7,11 +7,11 @@ use http::HeaderName;
 
 use super::super::error::ConfigError;
 use super::super::pattern::Pattern;
-use super::super::policy::{ClientDirectives, Policy, Ttl};
+use super::super::policy::{ClientDirectives, Policy, SliceSize, Ttl};
 use super::super::raw;
 use super::super::site::{CacheSettings, SetCookie};
 use super::super::text::Text;
-use super::super::units::Span;
+use super::super::units::{Size, Span};
 
 /// The section, and the part of it that is the site's policy.
 pub(super) fn cache(
@@ -40,6 +40,7 @@ pub(super) fn cache(
         stale_while_revalidate: raw.stale_while_revalidate.map(|span| span.0),
         ..Policy::default()
     };
+    base.slice = slice("cache", raw.slice, source)?;
     key("cache.key", raw.key, &mut base, source)?;
     let settings = CacheSettings {
         set_cookie: match raw.set_cookie {
@@ -71,6 +72,26 @@ pub(super) fn client_directives(raw: raw::ClientDirectives) -> ClientDirectives 
     match raw {
         raw::ClientDirectives::Honour => ClientDirectives::Honour,
         raw::ClientDirectives::Ignore => ClientDirectives::Ignore,
+    }
+}
+
+/// `slice`, in `[cache]` or in a rule: small enough that a slice can be kept in memory, large enough that it is worth a
+/// request.
+pub(super) fn slice(
+    at: &str,
+    size: Option<Size>,
+    source: &Text<'_>,
+) -> Result<Option<SliceSize>, ConfigError> {
+    const LEAST: u64 = 64 << 10;
+    const MOST: u64 = 1 << 30;
+    match size.map(|size| size.0) {
+        Some(bytes) if bytes != 0 && !(LEAST..=MOST).contains(&bytes) => Err(source
+            .wrong(
+                &format!("{at}.slice"),
+                "a slice has 64 KiB at least and 1 GiB at most",
+            )
+            .hint("write \"8 MiB\", or \"0 B\" for no slices")),
+        bytes => Ok(bytes.map(SliceSize::new)),
     }
 }
 

@@ -290,3 +290,20 @@ fn serve_takes_a_port_for_an_origin() {
         "{error}"
     );
 }
+
+#[test]
+fn slices_have_a_size_that_is_worth_a_request() {
+    let with = |more: &str| parse(&format!("{SMALL}{more}"), "test");
+    let site =
+        with("[cache]\nslice = \"8 MiB\"\n[[rule]]\nmatch = { path = \"/s\" }\nslice = \"0 B\"\n");
+    let site = site.unwrap();
+    let size = |path: &str| {
+        let ruling = site.rules.at_request(&Method::GET, path, &HeaderMap::new());
+        site.rules.policy(&ruling).slice.unwrap().bytes()
+    };
+    assert_eq!((size("/a"), size("/s")), (8 << 20, 0));
+    for size in ["1 KiB", "2 GiB"] {
+        let error = with(&format!("[cache]\nslice = \"{size}\"\n")).unwrap_err();
+        assert!(error.to_string().contains("64 KiB at least"), "{error}");
+    }
+}

@@ -96,7 +96,7 @@ impl Proxy {
     /// Answers from a stored entry, in the form that suits the client. `None` when its body turns out to be lost: the
     /// request is a miss then.
     pub(in super::super) async fn send_entry(
-        &self,
+        self: &Arc<Self>,
         ask: &Ask,
         entry: &Stored,
         passage: &Passage,
@@ -160,7 +160,7 @@ impl Proxy {
 
     /// Answers from a running fill, piece by piece as they arrive, in the form that suits the client.
     pub(in super::super) async fn send_fill(
-        &self,
+        self: &Arc<Self>,
         ask: &Ask,
         meta: &HttpMeta,
         (length, follower): (Option<u64>, Follower<HttpMeta>),

@@ -11,6 +11,7 @@ mod messages;
 mod parts;
 mod passing;
 mod rules;
+mod slices;
 mod stale;
 mod standards;
 mod tags;

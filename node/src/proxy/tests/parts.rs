@@ -286,7 +286,7 @@ async fn the_whole_is_completed_by_asking_for_what_is_missing() {
     assert!(!got.headers.contains_key("content-range"));
     assert!(
         got.cache_status()
-            .ends_with("fwd=miss; fwd-status=206; stored"),
+            .ends_with("fwd=partial; fwd-status=206; stored"),
         "{}",
         got.cache_status()
     );
@@ -487,6 +487,15 @@ async fn parts_of_variants_stand_side_by_side() {
     assert_eq!((got.status, got.text()), (StatusCode::OK, "defghijklm"));
     assert_eq!(model.asked(), (3, "bytes=0-5".to_owned()));
     model.lists(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_that_does_not_exist_is_no_answer_for_others() {
+    let model = Model::start(World::default()).await;
+    let got = model.range("bytes=2000000-").await;
+    assert_eq!(got.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    let got = model.ask(&[]).await;
+    assert_eq!((got.status, got.text()), (StatusCode::OK, "defghijklm"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
