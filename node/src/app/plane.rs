@@ -13,7 +13,7 @@ use super::ground::{Gauges, Ground, workers};
 use crate::admin::Phase;
 use crate::config::settings::{AccessLog as AccessForm, Settings};
 use crate::observe::access::{AccessLog, Form};
-use crate::proxy::{HttpMeta, Parts, Proxy};
+use crate::proxy::{HttpMeta, Parts, Proxy, Secrets};
 use crate::view::Views;
 use crate::{listen, protect, upstream};
 
@@ -110,6 +110,7 @@ impl Plane {
             upstream: origins,
             neighbours: Arc::new(ground.herald.clone()),
             protect: Arc::new(protect),
+            secrets: Secrets::new(settings.secrets_dir.clone()),
             fills: fills.handle().clone(),
             fills_max: FILLS_MAX,
             metrics: counters.proxy,

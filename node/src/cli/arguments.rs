@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     cluster, completions, config, demo, documents, explain, geo, join_token, members, node,
-    prefetch, purge, route, serve, site, status,
+    prefetch, purge, route, serve, sign, site, status,
 };
 
 /// An open CDN in one binary: a few nodes in several places cache your sites, and DNS sends each client to the nearest.
@@ -94,6 +94,8 @@ pub enum Command {
     Prefetch(prefetch::Arguments),
     /// Tell what a node would make of a request, and why; nothing is asked or changed
     Explain(explain::Arguments),
+    /// Sign a URL for a site that demands it
+    Sign(sign::Arguments),
     /// Show where a client would be sent: every node in order, with the reason
     Route(route::Arguments),
     /// Show and check the node file

@@ -20,6 +20,7 @@ mod prefetch;
 mod purge;
 mod route;
 mod serve;
+mod sign;
 mod site;
 mod status;
 
@@ -62,6 +63,7 @@ fn dispatch(program: Program) -> anyhow::Result<()> {
         Command::Serve(arguments) => on_every_core()?.block_on(serve::run(arguments)),
         Command::Node(arguments) => on_every_core()?.block_on(node::run(arguments, global)),
         Command::Config(command) => config::run(command, global),
+        Command::Sign(arguments) => sign::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Cluster(command) => asking()?.block_on(cluster::run(command, global)),
         Command::JoinToken(command) => asking()?.block_on(join_token::run(command, global)),

@@ -22,6 +22,9 @@ pub struct Arguments {
     /// Folder for the cache and the admin socket [default: nearside/serve-PORT in the user's cache folder]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Folder of the secrets that the site file names [default: /etc/nearside/secrets]
+    #[arg(long, requires = "site", value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
     /// Site file with rules, health checks and the like, in place of --origin; its hosts are not looked at
     #[arg(long, conflicts_with = "origin", value_name = "FILE")]
     pub site: Option<PathBuf>,
@@ -103,6 +106,9 @@ pub(super) fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
     settings.listen.admin = vec![AdminAddress::Unix(dir.join("admin.sock"))];
     settings.cache.dir = dir.join("cache");
     settings.data_dir = dir.join("data");
+    if let Some(dir) = &arguments.secrets {
+        settings.secrets_dir.clone_from(dir);
+    }
     settings.log.access = match arguments.access_log {
         Some(Form::Off) => AccessLog::Off,
         Some(Form::Json) => AccessLog::Json,

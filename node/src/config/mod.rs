@@ -13,6 +13,7 @@ mod sockets;
 mod text;
 mod units;
 
+pub mod auth;
 pub mod compression;
 pub mod edits;
 pub mod node_file;

@@ -148,6 +148,12 @@ fn check(raw: raw::NodeFile, source: &Text<'_>) -> Result<Settings, ConfigError>
             },
         },
         peer_route,
+        secrets_dir: dir(
+            raw.data.secrets,
+            "/etc/nearside/secrets",
+            "data.secrets",
+            source,
+        )?,
         data_dir: dir(raw.data.dir, "/var/lib/nearside", "data.dir", source)?,
         cache: cache(raw.cache, source)?,
         certificates: certificates.collect(),

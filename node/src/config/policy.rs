@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::auth::Demand;
 use super::compression::Codings;
 use super::edits::Edits;
 use super::page::Page;
@@ -242,6 +243,8 @@ policy! {
     origin_headers: Arc<Edits>, "headers.origin", Shaping;
     /// What is done to the fields of answers to clients, after everything else.
     client_headers: Arc<Edits>, "headers.client", WithAnswer;
+    /// What a request has to bring.
+    auth: Demand, "auth", Before;
     /// The client is sent elsewhere.
     redirect: Arc<Redirect>, "redirect", Before;
     /// The origin sees another path.

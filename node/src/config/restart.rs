@@ -29,6 +29,7 @@ pub fn waiting_for_restart(running: &Settings, written: &Settings) -> Vec<&'stat
         ("cluster", old.cluster != new.cluster),
         ("peer.route", old.peer_route != new.peer_route),
         ("data.dir", old.data_dir != new.data_dir),
+        ("data.secrets", old.secrets_dir != new.secrets_dir),
         ("cache", old.cache != new.cache),
         ("geo.databases", old.geo_databases != new.geo_databases),
         ("log", old.log != new.log),

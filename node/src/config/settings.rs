@@ -27,6 +27,8 @@ pub struct Settings {
     pub peer_route: BTreeMap<String, String>,
     /// `[data] dir`.
     pub data_dir: PathBuf,
+    /// `[data] secrets`: files that sites name.
+    pub secrets_dir: PathBuf,
     /// The cache.
     pub cache: CacheBounds,
     /// `[certificates.NAME]`: chain and key files.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 use nearside_geo::Point;
 
+use super::auth::AuthSettings;
 use super::compression::Compression;
 use super::page::{ErrorPages, Maintenance};
 use super::rule::Rules;
@@ -34,6 +35,8 @@ pub struct Site {
     pub compression: Compression,
     /// The client side of TLS.
     pub tls: TlsSettings,
+    /// By what demands are checked.
+    pub auth: AuthSettings,
     /// Pages in the stead of errors.
     pub error_pages: ErrorPages,
     /// The site is being worked on.
@@ -275,6 +278,8 @@ pub struct ProtectSettings {
     pub deny_countries: Vec<[u8; 2]>,
     /// Requests that one client may make; none: any number. An IPv6 client is its /64.
     pub rate: Option<Rate>,
+    /// What does not fit a path that looks like that of a static file is not stored.
+    pub refuses_deception: bool,
 }
 
 /// A rate with a burst on top.

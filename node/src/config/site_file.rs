@@ -1,5 +1,6 @@
 //! The site file → [`Site`].
 
+mod auth;
 mod balance;
 mod cache;
 mod compression;
@@ -42,7 +43,16 @@ pub fn parse(text: &str, name: &str) -> Result<Site, ConfigError> {
     let (cache, mut base) = cache::cache(raw.cache, &source)?;
     let compression = compression::compression(raw.compression, &mut base, &source)?;
     headers::headers("headers", raw.headers, &mut base, &source)?;
+    let auth = auth::auth(raw.auth, &mut base, &source)?;
     let rules = rule::rules(base, raw.rule, &source)?;
+    if let Some(demand) = rules.base().auth {
+        auth::is_met(demand, &auth, "auth.require", &source)?;
+    }
+    for (index, rule) in rules.all().iter().enumerate() {
+        if let Some(demand) = rule.then.auth {
+            auth::is_met(demand, &auth, &format!("rule.{index}.auth"), &source)?;
+        }
+    }
     let error_pages = page::error_pages(raw.error_pages, &source)?;
     let tls = tls(raw.tls, &source)?;
     let says = |policy: &Policy| policy.client_headers.is_some() || policy.error_page.is_some();
@@ -60,6 +70,7 @@ pub fn parse(text: &str, name: &str) -> Result<Site, ConfigError> {
         compression,
         rules,
         tls,
+        auth,
         error_pages,
         maintenance: page::maintenance(raw.maintenance, &source)?,
         dresses,

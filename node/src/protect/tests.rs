@@ -45,6 +45,7 @@ fn lists_deny_and_rates_slow_down() {
             per_second: 1.0,
             burst: 1,
         }),
+        ..ProtectSettings::default()
     });
     assert_eq!(
         verdict(&fenced, "198.51.100.200"),

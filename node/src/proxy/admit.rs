@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Version};
 
+use super::auth::signed::{self, Signature};
 use super::cache_control::{CacheControl, Scope};
 use super::conditions;
 use super::encode::Accepts;
@@ -40,6 +41,8 @@ pub(super) struct Ask {
     pub(super) directives: CacheControl,
     /// The content codings that the client takes; nothing where the site makes none.
     pub(super) accepts: Accepts,
+    /// What the URL was signed with; its parameters are not in the target.
+    pub(super) signature: Option<Arc<Signature>>,
     pub(super) authority: Authority,
     pub(super) target: Target,
     /// Purge identity: `host/path?query`.
@@ -143,6 +146,8 @@ pub(super) struct Turned {
     pub(super) retry_after_s: Option<u64>,
     /// For `Location`.
     pub(super) location: Option<String>,
+    /// For `WWW-Authenticate`.
+    pub(super) challenge: Option<HeaderValue>,
 }
 
 impl Turned {
@@ -153,10 +158,11 @@ impl Turned {
             status: None,
             retry_after_s: None,
             location: None,
+            challenge: None,
         }
     }
 
-    fn at(own: Own, site: &Arc<Site>) -> Self {
+    pub(super) fn at(own: Own, site: &Arc<Site>) -> Self {
         Self {
             site: Some(Arc::clone(site)),
             ..Self::new(own)
@@ -228,6 +234,10 @@ impl Proxy {
         if choosing.cdn_loop && headers::loops(&headers, &self.cdn_id) {
             return Err(Turned::at(Own::Loop, site));
         }
+        let (uri, signature) = match &site.auth.signed {
+            Some(_) => signed::split(uri),
+            None => (uri, None),
+        };
         let target =
             Target::normalise(&uri, &site.rules).map_err(|_| Turned::at(Own::BadRequest, site))?;
         // Plugins that purge ask where the pages were made, and follow nothing.
@@ -261,6 +271,7 @@ impl Proxy {
             choosing,
             directives,
             accepts: Accepts::NOTHING,
+            signature: signature.map(Arc::new),
             site: Arc::clone(site),
             client,
             method,
@@ -286,7 +297,8 @@ impl Proxy {
             let normal = HeaderValue::from_static(ask.accepts.normal());
             ask.headers.insert(ACCEPT_ENCODING, normal);
         }
-        if let Some(redirect) = &ask.policy().redirect
+        if !is_purge(&ask.method)
+            && let Some(redirect) = &ask.policy().redirect
             && let Some(location) = redirect.location(ask.target.path(), ask.target.query())
         {
             return Err(Turned {

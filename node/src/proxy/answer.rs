@@ -70,7 +70,7 @@ impl Proxy {
     /// Answers out of memory, without waiting: what is stored there whole and fresh. None says that [`Proxy::answer`]
     /// is to be asked, not that it is a miss.
     pub(super) fn hit(&self, ask: &Ask, body: &Body) -> Option<Answered> {
-        if ask.bypass(!body.is_end_stream()).is_some() {
+        if ask.is_demanding() || ask.bypass(!body.is_end_stream()).is_some() {
             return None;
         }
         let (entry, purge) = self.peek(ask)?;

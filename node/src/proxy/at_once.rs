@@ -41,6 +41,7 @@ fn is_plain(site: &Site, client: &Client) -> bool {
         compression: _,
         rules: _,
         tls,
+        auth,
         error_pages: _,
         maintenance,
         dresses: _,
@@ -65,10 +66,12 @@ fn is_plain(site: &Site, client: &Client) -> bool {
         deny_networks,
         deny_countries,
         rate,
+        refuses_deception: _,
     } = protect;
     !strict
         && development_until.is_none()
         && status_key_for.is_empty()
+        && auth.signed.is_none()
         && maintenance.is_none()
         && !(*redirect_http && !client.tls)
         && !(hsts.is_some() && client.tls)

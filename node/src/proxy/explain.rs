@@ -506,6 +506,9 @@ pub(super) fn of_own(own: Own) -> String {
         Own::Denied => "403: the client is on the site's list",
         Own::Limited => "429: the client asks too often",
         Own::Redirect => "the client is sent elsewhere: to https, or by a rule's `redirect`",
+        Own::Unsigned => "403: the site wants signed URLs",
+        Own::Unauthorized => "401: the site wants a name and a password",
+        Own::AuthUnavailable => "503: what a demand is checked by cannot be had",
         Own::Maintenance => {
             "503: the site is being worked on, and the client is not in `maintenance.allow`"
         }

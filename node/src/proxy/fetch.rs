@@ -12,6 +12,7 @@ use http_body::Body as _;
 use super::admit::Ask;
 use super::cache_control::CacheControl;
 use super::conditions;
+use super::deception;
 use super::encode::{self, Form, encodable};
 use super::freshen::{self, Freshened, HeadSays, Word, freshened, freshness, head_says};
 use super::freshness::{lifetime, negative};
@@ -312,6 +313,12 @@ fn judge(
     let verdict = match verdict {
         Ok(_) if length.is_some_and(|length| length > ask.site.cache.body_max_bytes) => {
             Err(Refusal::TooLarge)
+        }
+        Ok(_)
+            if ask.site.protect.refuses_deception
+                && deception::deceives(ask.target.path(), status, response.headers()) =>
+        {
+            Err(Refusal::Deception)
         }
         other => other,
     };

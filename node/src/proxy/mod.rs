@@ -3,6 +3,7 @@
 //! In the order in which a request meets them:
 //!
 //! * [`admit`]: host → site → guard → normalised target ([`key`], [`apart`]); [`headers`]: what ends at this hop.
+//! * [`auth`]: what the site demands of who asks.
 //! * [`lookup`]: the stored response, by primary key and [`vary`]; purges and [`marks`] may have taken it away.
 //! * [`reuse`]: fresh, stale or to be asked about ([`freshness`], [`cache_control`]).
 //! * [`at_once`]: the shortest way, for plain requests and what is whole and fresh in memory.
@@ -26,12 +27,14 @@ mod admit;
 mod answer;
 mod apart;
 mod at_once;
+mod auth;
 mod body;
 mod bring;
 mod cache_control;
 mod cache_status;
 mod conditions;
 mod date;
+mod deception;
 mod dress;
 mod encode;
 mod endings;
@@ -82,6 +85,8 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub use auth::Secrets;
+pub use auth::signed;
 pub use encode::Form;
 pub use explain::{
     Explanation, KeyInForce, KeyReport, NextHop, Question, RuleReport, StoredReport, Unanswerable,
@@ -99,6 +104,7 @@ use crate::observe::access::AccessLog;
 use crate::protect::Protect;
 use crate::view::{PurgeBook, Views};
 use admit::Ask;
+use auth::Passwords;
 use encode::Encoders;
 use finish::Receipt;
 use marks::Marks;
@@ -123,6 +129,8 @@ pub struct Parts<U> {
     pub neighbours: Arc<dyn Neighbours>,
     /// Who guards the door.
     pub protect: Arc<Protect>,
+    /// The files that demands are checked by.
+    pub secrets: Secrets,
     /// The multi-thread runtime on which origins are asked. Fills outlive their clients, so they cannot live on the
     /// core that accepted a connection.
     pub fills: Runtime,
@@ -148,6 +156,8 @@ pub struct Proxy {
     upstream: Arc<dyn Upstream>,
     neighbours: Arc<dyn Neighbours>,
     protect: Arc<Protect>,
+    secrets: Secrets,
+    passwords: Passwords,
     fills: Runtime,
     fill_permits: Arc<Semaphore>,
     fill_tasks: TaskTracker,
@@ -184,6 +194,8 @@ impl Proxy {
             upstream: parts.upstream,
             neighbours: parts.neighbours,
             protect: parts.protect,
+            secrets: parts.secrets,
+            passwords: Passwords::default(),
             fills: parts.fills,
             fill_permits: Arc::new(Semaphore::new(parts.fills_max)),
             fill_tasks: TaskTracker::new(),
@@ -217,7 +229,18 @@ impl Handle for Proxy {
             Begun::Answered(response) => Either::Left(ready(response)),
             // Boxed, as the room that waiting takes is large, and a hit should not carry it along.
             Begun::Waits(ask, body, receipt) => Either::Right(Box::pin(async move {
-                let (mut response, passage) = self.answer(&ask, body, receipt.request_id).await;
+                let id = receipt.request_id;
+                let (ask, mut response, passage) = match self.authenticate(Arc::clone(&ask)).await {
+                    Ok(ask) => {
+                        let (response, passage) = self.answer(&ask, body, id).await;
+                        (ask, response, passage)
+                    }
+                    Err(turned) => {
+                        let passage = Passage::new(Outcome::Own(turned.own));
+                        let response = self.own(&turned, &ask.method, id, &passage);
+                        (ask, response, passage)
+                    }
+                };
                 self.dress(&ask, &mut response, &passage, receipt.request_id);
                 self.show_key(&ask, &mut response);
                 self.finish(*receipt, response, passage)

@@ -37,6 +37,9 @@ pub enum Refusal {
     NoFreshness,
     /// The answer is stale from the start, and has no validator.
     Expired,
+    /// The answer's type does not fit a path that looks like that of a static file, and the site's guard keeps such
+    /// answers out.
+    Deception,
     /// The body is larger than the site allows.
     TooLarge,
     /// As many fills are running as may.
@@ -64,6 +67,7 @@ impl Refusal {
             Self::OddRequest => "odd-request",
             Self::NoFreshness => "no-freshness",
             Self::Expired => "expired",
+            Self::Deception => "deception",
             Self::TooLarge => "too-large",
             Self::Busy => "busy",
         }
@@ -83,6 +87,12 @@ pub enum Own {
     Limited,
     /// 308 to https.
     Redirect,
+    /// 403: the site wants signed URLs, and this one is not, or not any more, or not for this client.
+    Unsigned,
+    /// 401: the site wants a name and a password.
+    Unauthorized,
+    /// 503: what a demand is checked by cannot be had, or too many are being checked.
+    AuthUnavailable,
     /// 503: the site is being worked on.
     Maintenance,
     /// 508: the request came through us before.
@@ -109,6 +119,9 @@ impl Own {
             Self::Denied => "denied",
             Self::Limited => "limited",
             Self::Redirect => "redirect",
+            Self::Unsigned => "unsigned",
+            Self::Unauthorized => "unauthorized",
+            Self::AuthUnavailable => "auth-unavailable",
             Self::Maintenance => "maintenance",
             Self::Loop => "loop",
             Self::OnlyIfCached => "only-if-cached",
@@ -159,7 +172,7 @@ impl Outcome {
             Self::Miss => 4,
             Self::Uncacheable(_) => 5,
             Self::Bypass(_) => 6,
-            Self::Own(Own::Denied | Own::Limited) => 7,
+            Self::Own(Own::Denied | Own::Limited | Own::Unsigned | Own::Unauthorized) => 7,
             Self::Own(Own::NoOrigin) => 8,
             Self::Own(_) => 9,
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPIRES, HeaderValue,
-    LOCATION, RETRY_AFTER, VIA,
+    LOCATION, RETRY_AFTER, VIA, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, Response, StatusCode};
 use nearside_cache_store::Follower;
@@ -248,6 +248,9 @@ impl Proxy {
         if let Some(seconds) = turned.retry_after_s {
             fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(challenge) = &turned.challenge {
+            fields.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
         if let Some(location) = &turned.location {
             headers::set(fields, LOCATION, location);
         }
@@ -331,6 +334,9 @@ fn status_of(own: Own) -> StatusCode {
         Own::Denied => StatusCode::FORBIDDEN,
         Own::Limited => StatusCode::TOO_MANY_REQUESTS,
         Own::Redirect => StatusCode::PERMANENT_REDIRECT,
+        Own::Unsigned => StatusCode::FORBIDDEN,
+        Own::Unauthorized => StatusCode::UNAUTHORIZED,
+        Own::AuthUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Own::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
         Own::Loop => StatusCode::LOOP_DETECTED,
         Own::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,

@@ -9,6 +9,7 @@ use nearside_tests::{Got, Mode, Origin, Reply, Request, Serve, run, run_program}
 struct Site {
     origin: Origin,
     serve: Serve,
+    secrets: tempfile::TempDir,
     _file: tempfile::NamedTempFile,
 }
 
@@ -23,13 +24,23 @@ fn file(origin: &Origin, settings: &str) -> tempfile::NamedTempFile {
 
 impl Site {
     async fn start(settings: &str) -> Self {
+        Self::with_secrets(settings, &[]).await
+    }
+
+    async fn with_secrets(settings: &str, secrets: &[(&str, &str)]) -> Self {
         let origin = Origin::start().await;
         let file = file(&origin, settings);
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in secrets {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
         let path = file.path().display().to_string();
-        let serve = Serve::start(&[], &["--site", &path]).await;
+        let dir = folder.path().display().to_string();
+        let serve = Serve::start(&[], &["--site", &path, "--secrets", &dir]).await;
         Self {
             origin,
             serve,
+            secrets: folder,
             _file: file,
         }
     }
@@ -223,6 +234,89 @@ fn what_a_site_may_not_change_is_refused_with_its_line() {
             let file = file(&origin, settings);
             let path = file.path().display().to_string();
             run_program(&["site", "check", &path]).await.refused(words);
+        }
+    });
+}
+
+#[test]
+fn a_signed_url_opens_what_a_site_keeps_closed() {
+    run(async {
+        let site = Site::with_secrets(
+            "[auth.signed]\nkeys = { k1 = \"url-key\" }\n[[rule]]\nmatch = { path = \"/page\" }\nauth = \"signed\"\n",
+            &[("url-key", "a key of more than sixteen bytes\n")],
+        )
+        .await;
+        site.origin.on("/page", html());
+        assert_eq!(site.get("/page", &[]).await.status, 403);
+        let file = site.secrets.path().join("url-key").display().to_string();
+        let sign = async |url: &str, lasting: &str| {
+            let said = run_program(&[
+                "sign",
+                url,
+                "--key",
+                "k1",
+                "--key-file",
+                &file,
+                "--for",
+                lasting,
+            ])
+            .await
+            .ok();
+            let url = said.stdout.trim().to_owned();
+            url.strip_prefix("http://app.example").unwrap().to_owned()
+        };
+        let path = sign("http://app.example/page", "1h").await;
+        for _ in 0..2 {
+            let got = site.get(&path, &[]).await;
+            assert_eq!((got.status, decoded(&got)), (200, page()), "{path}");
+        }
+        assert_eq!(site.origin.asked_for("/page"), 1);
+        let late = sign("http://app.example/page", "0s").await;
+        let other = sign("http://app.example/other", "1h")
+            .await
+            .replace("/other", "/page");
+        for path in [late, other, path.replace("ns-sig=", "ns-sig=x")] {
+            assert_eq!(site.get(&path, &[]).await.status, 403, "{path}");
+        }
+    });
+}
+
+#[test]
+fn users_are_asked_for_their_passwords() {
+    run(async {
+        // The password is "secret".
+        let users = "ann:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+        let site = Site::with_secrets(
+            "[auth]\nrequire = \"basic\"\n[auth.basic]\nrealm = \"staging\"\nusers = \"users\"\n\
+             [protect]\ndeception = \"refuse\"\n",
+            &[("users", users)],
+        )
+        .await;
+        site.origin.on("/page", html());
+        site.origin.on("/page/x.css", html());
+        let got = site.get("/page", &[]).await;
+        assert_eq!(got.status, 401);
+        let challenge = got.field("www-authenticate").unwrap();
+        assert!(
+            challenge.starts_with("Basic realm=\"staging\""),
+            "{challenge}"
+        );
+        // ann:secret, then ann:guess
+        let right = [("authorization", "Basic YW5uOnNlY3JldA==")];
+        let wrong = [("authorization", "Basic YW5uOmd1ZXNz")];
+        for _ in 0..2 {
+            assert_eq!(decoded(&site.get("/page", &right).await), page());
+            assert_eq!(site.get("/page", &wrong).await.status, 401);
+        }
+        let seen = site.origin.seen("/page");
+        assert_eq!((seen.len(), seen[0].field("authorization")), (1, None));
+        for _ in 0..2 {
+            let got = site.get("/page/x.css", &right).await;
+            assert!(
+                got.cache_status().ends_with("detail=deception"),
+                "{}",
+                got.cache_status()
+            );
         }
     });
 }

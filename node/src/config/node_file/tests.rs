@@ -60,7 +60,7 @@ fn what_is_wrong_is_said_with_its_line_and_the_right_name() {
         ),
         (
             "[node]\nname = \"lon1\"\n[data]\nfolder = \"/x\"\n",
-            "n.toml:4: unknown key `folder` in `data`; known here: dir",
+            "n.toml:4: unknown key `folder` in `data`; known here: dir, secrets",
         ),
         (
             "[node]\nname = \"lon1\"\n[cache]\nmemory_max = \"2 flops\"\n",

@@ -77,6 +77,7 @@ pub(in crate::config) struct Peer {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Data {
     pub(in crate::config) dir: Option<String>,
+    pub(in crate::config) secrets: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
+use super::auth::Demand;
 use super::content::{Headers, Page, Redirect, Rewrite};
 use super::site::Codings;
 use crate::config::units::{OneOrMore, Size, Span};
@@ -40,6 +41,7 @@ pub(in crate::config) struct Rule {
     pub(in crate::config) compression: Option<Codings>,
     #[serde(default)]
     pub(in crate::config) headers: Headers,
+    pub(in crate::config) auth: Option<Demand>,
     pub(in crate::config) redirect: Option<Redirect>,
     pub(in crate::config) rewrite: Option<Rewrite>,
     pub(in crate::config) host: Option<String>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::auth::Auth;
 use super::content::{Headers, Hsts, Maintenance, Page};
 use super::rule::{CacheKey, ClientDirectives, Rule};
 use crate::config::units::{OneOrMore, PerSecond, Size, Span};
@@ -29,6 +30,8 @@ pub(in crate::config) struct SiteFile {
     pub(in crate::config) headers: Headers,
     #[serde(default)]
     pub(in crate::config) protect: Protect,
+    #[serde(default)]
+    pub(in crate::config) auth: Auth,
     #[serde(default)]
     pub(in crate::config) error_pages: BTreeMap<String, Page>,
     pub(in crate::config) maintenance: Option<Maintenance>,
@@ -195,6 +198,14 @@ pub(in crate::config) struct SiteTls {
 pub(in crate::config) struct Protect {
     pub(in crate::config) deny: Option<OneOrMore>,
     pub(in crate::config) rate: Option<Rate>,
+    pub(in crate::config) deception: Option<Deception>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Deception {
+    Off,
+    Refuse,
 }
 
 #[derive(Debug, Deserialize)]

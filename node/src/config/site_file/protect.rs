@@ -48,5 +48,6 @@ pub(super) fn protect(
         }
         protect.rate = Some(Rate { per_second, burst });
     }
+    protect.refuses_deception = matches!(raw.deception, Some(raw::Deception::Refuse));
     Ok(protect)
 }

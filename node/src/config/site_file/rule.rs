@@ -9,7 +9,7 @@ use super::super::raw;
 use super::super::rule::{FieldTest, Rule, Rules, When};
 use super::super::text::Text;
 use super::super::units::{OneOrMore, Span};
-use super::{address, cache, compression, headers, page, route};
+use super::{address, auth, cache, compression, headers, page, route};
 
 const RULES_MAX: usize = 1000;
 /// Of one list in `match`.
@@ -108,6 +108,7 @@ fn then(at: &str, raw: raw::Rule, when: &When, source: &Text<'_>) -> Result<Poli
     };
     cache::key(&format!("{at}.key"), raw.key, &mut then, source)?;
     headers::headers(&format!("{at}.headers"), raw.headers, &mut then, source)?;
+    then.auth = raw.auth.map(auth::demand);
     if let Some(raw) = raw.redirect {
         then.redirect = Some(route::redirect(&format!("{at}.redirect"), raw, source)?);
     }

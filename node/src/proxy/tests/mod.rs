@@ -1,5 +1,6 @@
 //! The proxy end to end: a real store on a real folder, real origins' pools, a scripted origin on a loopback socket.
 
+mod auth;
 mod caching;
 mod combined;
 mod dressing;
@@ -37,7 +38,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::{Parts, Proxy, ProxyMetrics};
+use super::{Parts, Proxy, ProxyMetrics, Secrets};
 use crate::config::site_file;
 use crate::exchange::{Body, BodyError, Client, Handle};
 use crate::observe::access::AccessLog;
@@ -155,7 +156,7 @@ struct Bed {
     origin: Origin,
     purges: Arc<PurgeBook>,
     store: Store<super::HttpMeta>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Bed {
@@ -211,6 +212,7 @@ impl Bed {
                 Arc::new(|_| None),
                 ProtectMetrics::register(&mut registry),
             )),
+            secrets: Secrets::new(dir.path().join("secrets")),
             fills: tokio::runtime::Handle::current(),
             fills_max: 1000,
             metrics: ProxyMetrics::register(&mut registry),
@@ -221,7 +223,7 @@ impl Bed {
             origin,
             purges,
             store,
-            _dir: dir,
+            dir,
         }
     }
 
