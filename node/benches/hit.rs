@@ -85,6 +85,7 @@ fn proxy(store: &Store<HttpMeta>, site: &Arc<Site>, fills: tokio::runtime::Handl
             Arc::new(|_| None),
             ProtectMetrics::register(&mut registry),
         )),
+        secrets: nearside_node::proxy::Secrets::new("secrets".into()),
         fills,
         fills_max: 16,
         metrics: ProxyMetrics::register(&mut registry),
