@@ -87,7 +87,7 @@ impl Observer for Publisher {
         match change {
             Some(Change::Purged(purge)) => {
                 if let Some(purges) = state.purges.get(&purge.site) {
-                    self.book.set_site(&purge.site, purges);
+                    self.book.purged(&purge.site, &purge.scope, index, purges);
                 }
             }
             Some(Change::JoinTokenMade(_) | Change::JoinTokenRevoked { .. }) | None => {}

@@ -130,19 +130,17 @@ fn greater(one: Marks, other: Marks) -> Marks {
     }
 }
 
-#[derive(Clone, Debug, Default)]
-struct Book {
-    sites: HashMap<Box<str>, SiteBook>,
-    /// Entries of any site filled below this are gone.
-    floor: u64,
-    /// The greatest index of any site's purges.
-    newest: u64,
-}
-
 /// All purges that still matter, by site.
+///
+/// Changed by one thread, which applies the log. A site's book is in place before `newest` tells of it, so that whoever
+/// has read `newest` finds everything up to it.
 #[derive(Debug, Default)]
 pub struct PurgeBook {
-    book: ArcSwap<Book>,
+    sites: ArcSwap<HashMap<Box<str>, Arc<ArcSwap<SiteBook>>>>,
+    /// Entries of any site filled below this are gone.
+    floor: AtomicU64,
+    /// The greatest index of any site's purges.
+    newest: AtomicU64,
     applied: AtomicU64,
 }
 
@@ -159,15 +157,39 @@ impl PurgeBook {
         self.applied.fetch_max(index, Ordering::AcqRel);
     }
 
+    /// Takes over one site's purges as the state has them after the purge of `scope` at `index`. What it costs does not
+    /// depend on how many there are.
+    pub fn purged(&self, site: &str, scope: &PurgeScope, index: u64, purges: &Arc<SitePurges>) {
+        let sites = self.sites.load();
+        let Some(book) = sites.get(site) else {
+            drop(sites);
+            return self.set_site(site, purges);
+        };
+        let mut new = SiteBook::clone(&book.load());
+        let kind = match scope {
+            PurgeScope::All => &mut new.newest,
+            PurgeScope::Url(_) => &mut new.newest_url,
+            PurgeScope::Prefix(_) => &mut new.newest_prefix,
+            PurgeScope::Tag(_) => &mut new.newest_tag,
+        };
+        *kind = index.max(*kind);
+        new.newest = index.max(new.newest);
+        new.purges = Arc::clone(purges);
+        let newest = new.newest;
+        book.store(Arc::new(new));
+        self.newest.fetch_max(newest, Ordering::AcqRel);
+    }
+
     /// Takes over one site's purges as the state has them.
-    pub fn set_site(&self, site: &str, purges: &Arc<SitePurges>) {
-        let entry = SiteBook::new(purges);
-        self.book.rcu(|book| {
-            let mut book = Book::clone(book);
-            book.newest = book.newest.max(entry.newest);
-            book.sites.insert(site.into(), entry.clone());
-            book
+    fn set_site(&self, site: &str, purges: &Arc<SitePurges>) {
+        let new = Arc::new(SiteBook::new(purges));
+        let newest = new.newest;
+        self.sites.rcu(|sites| {
+            let mut sites = HashMap::clone(sites);
+            sites.insert(site.into(), Arc::new(ArcSwap::from(Arc::clone(&new))));
+            sites
         });
+        self.newest.fetch_max(newest, Ordering::AcqRel);
     }
 
     /// Takes over a whole state's purges, at once.
@@ -176,28 +198,29 @@ impl PurgeBook {
         sites: impl Iterator<Item = (&'a str, &'a Arc<SitePurges>)>,
         floor: u64,
     ) {
+        let mut newest = 0;
         let sites: HashMap<_, _> = sites
-            .map(|(site, purges)| (site.into(), SiteBook::new(purges)))
+            .map(|(site, purges)| {
+                let book = SiteBook::new(purges);
+                newest = book.newest.max(newest);
+                (site.into(), Arc::new(ArcSwap::from_pointee(book)))
+            })
             .collect();
-        let newest = sites.values().map(|site| site.newest).max().unwrap_or(0);
-        self.book.store(Arc::new(Book {
-            sites,
-            floor,
-            newest,
-        }));
+        self.sites.store(Arc::new(sites));
+        self.floor.fetch_max(floor, Ordering::AcqRel);
+        self.newest.fetch_max(newest, Ordering::AcqRel);
     }
 
     /// Purges on this node alone.
     pub fn purge(&self, site: &str, scope: &PurgeScope, index: u64, soft: bool) {
         let mut purges = self
-            .book
-            .load()
             .sites
+            .load()
             .get(site)
-            .map(|site| SitePurges::clone(&site.purges))
+            .map(|site| SitePurges::clone(&site.load().purges))
             .unwrap_or_default();
         purges.add(scope, index, soft);
-        self.set_site(site, &Arc::new(purges));
+        self.purged(site, scope, index, &Arc::new(purges));
     }
 
     /// May a running fill with this fill index be joined?
@@ -226,135 +249,33 @@ impl PurgeBook {
 
     /// The verdict, and the newest purge that it knew of. Nothing up to `seen` matches.
     fn look(&self, identity: Identity<'_>, fill_index: u64, seen: u64) -> (PurgeVerdict, u64) {
-        let book = self.book.load();
-        if fill_index < book.floor {
-            return (PurgeVerdict::Gone, book.newest);
+        // Before the site's book, which then holds all of it.
+        let newest = self.newest.load(Ordering::Acquire);
+        if fill_index < self.floor.load(Ordering::Acquire) {
+            return (PurgeVerdict::Gone, newest);
         }
-        if book.newest <= seen {
-            return (PurgeVerdict::Usable, book.newest);
+        if newest <= seen {
+            return (PurgeVerdict::Usable, newest);
         }
-        let verdict = match book.sites.get(identity.site) {
-            Some(site) if site.newest > seen => {
-                let marks = site.matching(identity, fill_index);
-                if marks.hard > fill_index {
-                    PurgeVerdict::Gone
-                } else if marks.soft > fill_index {
-                    PurgeVerdict::Stale
-                } else {
-                    PurgeVerdict::Usable
-                }
-            }
-            _ => PurgeVerdict::Usable,
+        let sites = self.sites.load();
+        let Some(site) = sites.get(identity.site) else {
+            return (PurgeVerdict::Usable, newest);
         };
-        (verdict, book.newest)
+        let site = site.load();
+        if site.newest <= seen {
+            return (PurgeVerdict::Usable, newest);
+        }
+        let marks = site.matching(identity, fill_index);
+        let verdict = if marks.hard > fill_index {
+            PurgeVerdict::Gone
+        } else if marks.soft > fill_index {
+            PurgeVerdict::Stale
+        } else {
+            PurgeVerdict::Usable
+        };
+        (verdict, newest)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http::HeaderName;
-
-    fn of<'a>(url: &'a str, tags: Option<&'a TagSet>) -> Identity<'a> {
-        Identity {
-            site: "shop",
-            url,
-            tags,
-        }
-    }
-
-    fn tags(names: &[&str]) -> TagSet {
-        let names = names.iter().map(|name| (*name).into()).collect();
-        TagSet {
-            fields: Box::new([(HeaderName::from_static("cache-tag"), names)]),
-            every: false,
-        }
-    }
-
-    fn url(text: &str) -> PurgeScope {
-        PurgeScope::Url(text.to_owned())
-    }
-
-    fn tag(name: &str) -> PurgeScope {
-        PurgeScope::Tag(name.to_owned())
-    }
-
-    #[test]
-    fn an_entry_is_gone_once_a_matching_purge_is_newer() {
-        let book = PurgeBook::default();
-        let none = TagSet::default();
-        let page = of("shop.example/a", Some(&none));
-        let other = of("shop.example/b", Some(&none));
-        assert_eq!(book.verdict(page, 0), PurgeVerdict::Usable);
-        book.purge("shop", &url("shop.example/a"), 5, false);
-        assert_eq!(book.verdict(page, 4), PurgeVerdict::Gone);
-        assert_eq!(book.verdict(page, 5), PurgeVerdict::Usable);
-        assert_eq!(book.verdict(other, 4), PurgeVerdict::Usable);
-        book.purge("shop", &PurgeScope::All, 7, true);
-        assert_eq!(book.verdict(other, 6), PurgeVerdict::Stale);
-        assert_eq!(book.verdict(page, 4), PurgeVerdict::Gone);
-        assert_eq!(book.verdict(page, 7), PurgeVerdict::Usable);
-    }
-
-    #[test]
-    fn prefixes_are_of_the_path_or_of_one_hosts() {
-        let book = PurgeBook::default();
-        let none = TagSet::default();
-        let verdict = |url, index| book.verdict(of(url, Some(&none)), index);
-        book.purge("shop", &PurgeScope::Prefix("/blog/".into()), 5, false);
-        book.purge("shop", &PurgeScope::Prefix("de.example/a".into()), 6, true);
-        assert_eq!(verdict("shop.example/blog/1?x", 4), PurgeVerdict::Gone);
-        assert_eq!(verdict("de.example/blog/", 4), PurgeVerdict::Gone);
-        assert_eq!(verdict("shop.example/blog", 4), PurgeVerdict::Usable);
-        assert_eq!(verdict("shop.example/blog/1", 5), PurgeVerdict::Usable);
-        assert_eq!(verdict("de.example/ab", 5), PurgeVerdict::Stale);
-        assert_eq!(verdict("shop.example/ab", 5), PurgeVerdict::Usable);
-    }
-
-    #[test]
-    fn a_tag_reaches_what_carries_it_and_what_may() {
-        let book = PurgeBook::default();
-        let (both, one) = (tags(&["news", "article-7"]), tags(&["news"]));
-        book.purge("shop", &tag("article-7"), 5, false);
-        book.purge("shop", &tag("news"), 4, true);
-        assert_eq!(book.verdict(of("a", Some(&both)), 4), PurgeVerdict::Gone);
-        assert_eq!(book.verdict(of("a", Some(&one)), 3), PurgeVerdict::Stale);
-        assert_eq!(book.verdict(of("a", Some(&one)), 4), PurgeVerdict::Usable);
-        let every = TagSet {
-            every: true,
-            ..TagSet::default()
-        };
-        assert_eq!(book.verdict(of("a", Some(&every)), 4), PurgeVerdict::Gone);
-        assert_eq!(book.verdict(of("a", Some(&every)), 5), PurgeVerdict::Usable);
-        // A running fill's tags are not known before its head is.
-        assert_eq!(book.verdict(of("a", None), 4), PurgeVerdict::Gone);
-        assert_eq!(book.verdict(of("a", None), 5), PurgeVerdict::Usable);
-        let untagged = TagSet::default();
-        assert_eq!(
-            book.verdict(of("a", Some(&untagged)), 0),
-            PurgeVerdict::Usable
-        );
-    }
-
-    #[test]
-    fn what_was_checked_is_checked_again_for_the_next_purge_only() {
-        let book = PurgeBook::default();
-        let (checked, tagged) = (Checked::default(), tags(&["news"]));
-        let entry = of("shop.example/a", Some(&tagged));
-        let verdict = || book.verdict_of_entry(entry, 1, &checked);
-        let seen = || checked.0.load(Ordering::Relaxed);
-        assert_eq!((verdict(), seen()), (PurgeVerdict::Usable, 0));
-        book.purge("shop", &tag("sports"), 5, false);
-        assert_eq!((verdict(), seen()), (PurgeVerdict::Usable, 5));
-        book.purge("other", &PurgeScope::All, 8, false);
-        assert_eq!((verdict(), seen()), (PurgeVerdict::Usable, 8));
-        // Matches again are found though they are older than what was seen of others.
-        book.purge("shop", &tag("news"), 9, true);
-        assert_eq!((verdict(), seen()), (PurgeVerdict::Stale, 8));
-        assert_eq!(verdict(), PurgeVerdict::Stale);
-        book.purge("shop", &url("shop.example/a"), 10, false);
-        assert_eq!((verdict(), seen()), (PurgeVerdict::Gone, 8));
-        // A copy, as a 304 makes it, has been checked by nobody.
-        assert_eq!(checked.clone().0.load(Ordering::Relaxed), 0);
-    }
-}
+mod tests;
