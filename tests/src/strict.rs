@@ -10,8 +10,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// Requests and faults remembered.
 const SEEN_MAX: usize = 100_000;
-const ANSWER: &[u8] =
-    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: no-store\r\nX-Answer: strict\r\n\r\nok";
 
 /// A request that came whole and was well-formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +56,14 @@ impl StrictOrigin {
     /// # Panics
     /// When no port is free.
     pub async fn start() -> Self {
+        Self::saying("no-store").await
+    }
+
+    /// One whose answers have this `Cache-Control`.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn saying(cache_control: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port is free");
@@ -65,7 +71,10 @@ impl StrictOrigin {
             .local_addr()
             .expect("a bound socket has an address");
         let book = Arc::<Mutex<Book>>::default();
-        let task = tokio::spawn(accept(listener, Arc::clone(&book)));
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: {cache_control}\r\n\r\nok"
+        );
+        let task = tokio::spawn(accept(listener, Arc::clone(&book), answer.into()));
         Self {
             address,
             book,
@@ -102,26 +111,33 @@ impl Drop for StrictOrigin {
     }
 }
 
-async fn accept(listener: TcpListener, book: Arc<Mutex<Book>>) {
+async fn accept(listener: TcpListener, book: Arc<Mutex<Book>>, answer: Arc<str>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(converse(stream, Arc::clone(&book)));
+        connections.spawn(converse(stream, Arc::clone(&book), Arc::clone(&answer)));
     }
 }
 
-async fn converse(mut stream: TcpStream, book: Arc<Mutex<Book>>) {
+async fn converse(mut stream: TcpStream, book: Arc<Mutex<Book>>, answer: Arc<str>) {
     let mut bytes = Vec::new();
     loop {
         match request(&bytes) {
             Ok(Some((request, length))) => {
                 bytes.drain(..length);
+                // To HEAD the head alone.
+                let head = answer.len() - "ok".len();
+                let end = if request.method == "HEAD" {
+                    head
+                } else {
+                    answer.len()
+                };
                 {
                     let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
                     if book.seen.len() < SEEN_MAX {
                         book.seen.push(request);
                     }
                 }
-                if stream.write_all(ANSWER).await.is_err() {
+                if stream.write_all(&answer.as_bytes()[..end]).await.is_err() {
                     return;
                 }
             }
@@ -161,7 +177,8 @@ fn request(bytes: &[u8]) -> Result<Option<(Strict, usize)>, Fault> {
             _ => Ok(None),
         };
     };
-    let head = std::str::from_utf8(&bytes[..head_end]).map_err(|_| "a head that is not UTF-8")?;
+    let head = text(&bytes[..head_end]);
+    let head = head.as_str();
     let (line, rest) = head.split_once("\r\n").unwrap_or((head, ""));
     let words: Vec<&str> = line.split(' ').collect();
     let &[method, target, version] = words.as_slice() else {
@@ -241,8 +258,8 @@ fn parse_fields(text: &str) -> Result<Fields, Fault> {
         }
         let value = value.trim_matches([' ', '\t']);
         if value
-            .bytes()
-            .any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f))
+            .chars()
+            .any(|letter| letter != '\t' && (letter < ' ' || letter == '\u{7f}'))
         {
             return Err("a control byte in a field value");
         }
@@ -283,8 +300,7 @@ fn chunks(bytes: &[u8], mut at: usize) -> Result<Option<(Vec<u8>, Fields, usize)
     let Some(end) = find(&bytes[at..], b"\r\n\r\n") else {
         return Ok(None);
     };
-    let text = std::str::from_utf8(&bytes[at..at + end]).map_err(|_| "trailers not in UTF-8")?;
-    let trailers = parse_fields(text)?;
+    let trailers = parse_fields(&text(&bytes[at..at + end]))?;
     let forbidden = [
         "content-length",
         "transfer-encoding",
@@ -306,6 +322,11 @@ fn chunks(bytes: &[u8], mut at: usize) -> Result<Option<(Vec<u8>, Fields, usize)
         return Err("a trailer that frames, routes or authorizes");
     }
     Ok(Some((content, trailers, at + end + 4)))
+}
+
+/// One character for each byte: what is not ASCII may stand in values (RFC 9110 §5.5), and nowhere else.
+fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

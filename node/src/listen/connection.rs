@@ -1,6 +1,6 @@
 //! One connection, from accept to close.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::address::trusted;
@@ -29,10 +29,13 @@ use super::serve::Core;
 use super::service::{Http1, Line, Reply, answer};
 use super::streams::{Content, Post, Streams};
 use super::tunnel;
+use super::watch::FrameWatch;
 use crate::exchange::{Client, Handle, InterimLine};
 
 /// How long a connection may take to say goodbye after it was idle for too long.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Taken of what a client goes on to send after it was refused.
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Both ends of a connection, and how the client came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
@@ -202,6 +205,7 @@ async fn http1_by_hyper<H: Handle, S>(
         interims: RefCell::new(interims),
         tunnels: Arc::clone(&core.tunnels),
         switching: RefCell::new(None),
+        unread: Cell::new(false),
     };
     let line = line(core, client, Rc::clone(&pulse), Some(http1));
     let stream = HeadGuard::new(stream, Rc::clone(&pulse), scan, outbox);
@@ -221,12 +225,16 @@ async fn http1_by_hyper<H: Handle, S>(
         builder.max_headers(core.limits.header_fields);
     }
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
-    drive(core, Pin::new(&mut connection), pulse).await;
-    let switching = line.http1.as_ref().and_then(|http1| http1.switching.take());
-    if let Some(switching) = switching {
-        let parts = connection.into_parts();
-        let stream = parts.io.into_inner().into_inner().into_inner();
+    let ended = drive(core, Pin::new(&mut connection), pulse).await;
+    let Some(http1) = &line.http1 else {
+        return;
+    };
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner().into_inner().into_inner();
+    if let Some(switching) = http1.switching.take() {
         tunnel::join(core, stream, parts.read_buf, switching).await;
+    } else if ended == Ended::Malformed || ended == Ended::Finished && http1.unread.get() {
+        linger(stream).await;
     }
 }
 
@@ -241,8 +249,28 @@ where
     };
     let line = line(core, client, Rc::clone(&pulse), None);
     let answering = move |request| answer(Rc::clone(&line), request);
+    let stream = FrameWatch::new(stream, Rc::clone(&pulse));
     let mut connection = Streams::new(stream, &core.limits, post, answering);
     drive(core, Pin::new(&mut connection), pulse).await;
+}
+
+/// Takes what the client still sends of what it was refused: closing a socket with unread bytes would take the answer
+/// back (RFC 9112 §9.6).
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let lingering = async {
+        stream.shutdown().await?;
+        let mut heard = vec![0; 16 * 1024];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match stream.read(&mut heard).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // It goes, one way or another.
+    drop(tokio::time::timeout(FAREWELL, lingering).await);
 }
 
 /// A connection of either protocol.
@@ -306,7 +334,7 @@ async fn drive<H, C: Conversation>(
     core: &Rc<Core<H>>,
     mut conversation: Pin<&mut C>,
     pulse: Rc<Pulse>,
-) {
+) -> Ended {
     let _woken_by_drain = core.register().await;
     let mut armed = pulse.deadline().map_or_else(far, |(at, _)| at);
     let mut timer = pin!(tokio::time::sleep_until(armed.into()));
@@ -359,10 +387,12 @@ async fn drive<H, C: Conversation>(
     })
     .await;
     match ended {
+        Ok(Ok(())) if farewell_by.is_none() => return Ended::Finished,
         Ok(Ok(())) => {}
         Ok(Err(error)) if C::is_malformed(&error) => {
             tracing::debug!(%error, "request refused by the parser");
             core.metrics.unparsable.inc();
+            return Ended::Malformed;
         }
         Ok(Err(error)) => tracing::debug!(%error, "connection ended"),
         Err(Cut::Idle) => {}
@@ -371,6 +401,18 @@ async fn drive<H, C: Conversation>(
             core.metrics.cut(cut);
         }
     }
+    Ended::Otherwise
+}
+
+/// How a conversation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// After its last answer.
+    Finished,
+    /// With something that could not be read.
+    Malformed,
+    /// It was idle, broke, or was cut.
+    Otherwise,
 }
 
 /// No deadline: looked at again in an hour.

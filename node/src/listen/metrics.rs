@@ -68,6 +68,7 @@ pub struct ListenMetrics {
     slow_head: Counter,
     slow_reader: Counter,
     resets: Counter,
+    flood: Counter,
     idle: Counter,
 }
 
@@ -142,6 +143,7 @@ impl ListenMetrics {
             slow_head: reason("slow_head"),
             slow_reader: reason("slow_reader"),
             resets: reason("h2_resets"),
+            flood: reason("h2_flood"),
             idle: reason("idle"),
         }
     }
@@ -167,6 +169,7 @@ impl ListenMetrics {
             Cut::Head => &self.slow_head,
             Cut::Write => &self.slow_reader,
             Cut::Resets => &self.resets,
+            Cut::Flood => &self.flood,
         }
         .inc();
     }

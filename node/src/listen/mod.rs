@@ -31,6 +31,7 @@ mod service;
 mod sockets;
 mod streams;
 mod tunnel;
+mod watch;
 
 pub use antechamber::Antechamber;
 pub use certificates::{CertificateError, Certificates};

@@ -26,6 +26,8 @@ pub(super) enum Cut {
     Write,
     /// More HTTP/2 streams reset by the client than are tolerated.
     Resets,
+    /// More HTTP/2 frames that carry nothing than are tolerated.
+    Flood,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,17 @@ pub(super) struct Pulse {
     /// Leaky count of streams that the client gave up.
     resets: Cell<usize>,
     resets_max: usize,
+    /// Since when an HTTP/2 header block is being received.
+    block: Cell<Option<Instant>>,
+    /// Leaky count of frames that carry nothing, and when it last leaked.
+    idle_frames: Cell<(u32, Instant)>,
+    flooded: Cell<bool>,
 }
+
+/// So many frames that carry nothing may come at once, and so many per second for ever: far more than any client's
+/// pings and settings.
+const IDLE_FRAMES_MAX: u32 = 2000;
+const IDLE_FRAMES_PER_SECOND: u32 = 100;
 
 impl Pulse {
     pub(super) fn new(patience: Patience, resets_max: usize) -> Self {
@@ -66,7 +78,35 @@ impl Pulse {
             next_stream: Cell::new(0),
             resets: Cell::new(0),
             resets_max,
+            block: Cell::new(None),
+            idle_frames: Cell::new((0, Instant::now())),
+            flooded: Cell::new(false),
         }
+    }
+
+    /// Is a header block of HTTP/2 being received, after the bytes that have just come?
+    pub(super) fn block(&self, open: bool) {
+        match (open, self.block.get()) {
+            (true, None) => self.block.set(Some(Instant::now())),
+            (false, Some(_)) => self.block.set(None),
+            _ => {}
+        }
+    }
+
+    /// Frames of HTTP/2 came that carry nothing.
+    pub(super) fn idle_frames(&self, frames: u32) {
+        let (count, since) = self.idle_frames.get();
+        let mut count = count.saturating_add(frames);
+        let mut leaked_at = since;
+        // The clock is looked at only when it matters.
+        if count > IDLE_FRAMES_MAX {
+            leaked_at = Instant::now();
+            let seconds = (leaked_at - since).as_secs_f64();
+            let leaked = seconds * f64::from(IDLE_FRAMES_PER_SECOND);
+            count = (f64::from(count) - leaked).max(0.0) as u32;
+            self.flooded.set(count > IDLE_FRAMES_MAX);
+        }
+        self.idle_frames.set((count, leaked_at));
     }
 
     /// Bytes came (HTTP/1 only: HTTP/2 has pings and window updates between requests).
@@ -150,6 +190,18 @@ impl Pulse {
         if self.resets.get() > self.resets_max {
             return Some((self.since.get(), Cut::Resets));
         }
+        if self.flooded.get() {
+            return Some((self.since.get(), Cut::Flood));
+        }
+        let block = self.block.get();
+        let block = block.map(|since| (since + self.patience.head, Cut::Head));
+        match (block, self.deadline_of_phase()) {
+            (Some(block), Some(other)) => Some(if block.0 < other.0 { block } else { other }),
+            (block, other) => block.or(other),
+        }
+    }
+
+    fn deadline_of_phase(&self) -> Option<(Instant, Cut)> {
         let blocked = self.write_blocked.get();
         let stalled = self.waiting.borrow().iter().map(|(_, since)| *since).min();
         let write = match (blocked, stalled) {
@@ -212,6 +264,33 @@ mod tests {
         assert_eq!(cut(&pulse), Some(Cut::Write));
         pulse.moving(slow);
         assert_eq!(cut(&pulse), None);
+    }
+
+    #[test]
+    fn a_header_block_has_its_time_whatever_else_is_open() {
+        let pulse = pulse();
+        let _stream = pulse.opened();
+        assert_eq!(cut(&pulse), None);
+        pulse.block(true);
+        let (first, _) = pulse.deadline().unwrap();
+        pulse.block(true);
+        assert_eq!(pulse.deadline(), Some((first, Cut::Head)));
+        pulse.block(false);
+        assert_eq!(cut(&pulse), None);
+    }
+
+    #[test]
+    fn frames_that_carry_nothing_are_bounded() {
+        let pulse = pulse();
+        pulse.idle_frames(IDLE_FRAMES_MAX);
+        assert_eq!(cut(&pulse), Some(Cut::Idle));
+        // What came long ago is forgiven.
+        let earlier = Instant::now() - Duration::from_secs(10);
+        pulse.idle_frames.set((IDLE_FRAMES_MAX, earlier));
+        pulse.idle_frames(500);
+        assert_eq!(cut(&pulse), Some(Cut::Idle));
+        pulse.idle_frames(IDLE_FRAMES_MAX);
+        assert_eq!(cut(&pulse), Some(Cut::Flood));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One request: from hyper's hands to the handler's and back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -47,6 +47,16 @@ pub(super) struct Http1 {
     pub(super) tunnels: Arc<Tunnels>,
     /// Set when the answer under way is the last of HTTP on this connection.
     pub(super) switching: RefCell<Option<Switching>>,
+    /// A request was refused whose content may not have been read.
+    pub(super) unread: Cell<bool>,
+}
+
+impl<H> Line<H> {
+    fn note_unread(&self) {
+        if let Some(http1) = &self.http1 {
+            http1.unread.set(true);
+        }
+    }
 }
 
 /// Answers one request of a connection.
@@ -61,6 +71,7 @@ where
 {
     let mut ticket = Ticket::new(Rc::clone(&line.pulse), request.version() == Version::HTTP_2);
     let mut close = false;
+    let has_content = !request.body().is_end_stream();
     let framing = match &line.http1 {
         Some(http1) if request.headers().contains_key(TRANSFER_ENCODING) => http1.scan.chunked(),
         Some(http1) => {
@@ -75,7 +86,6 @@ where
         )),
         Chunked::AnswerAndClose | Chunked::Fine => {
             close = framing == Chunked::AnswerAndClose;
-            let has_content = !request.body().is_end_stream();
             let terms = Terms {
                 fields_max: line.limits.header_fields,
                 body_bytes_max: line.limits.body_bytes,
@@ -99,6 +109,7 @@ where
     });
     if let Err(refusal) = settled {
         line.metrics.refused(refusal);
+        line.note_unread();
         let refused = refuse(refusal, request.version(), ticket);
         return Either::Left(ready(refused));
     }
@@ -115,9 +126,8 @@ where
     };
     let (version, head_only) = (request.version(), request.method() == Method::HEAD);
     // The client waits to hear that its content is wanted (RFC 9110 §10.1.1).
-    let expects = !request.body().is_end_stream()
-        && version == Version::HTTP_11
-        && request.headers().contains_key(EXPECT);
+    let expects =
+        has_content && version == Version::HTTP_11 && request.headers().contains_key(EXPECT);
     let wanted = expects.then(Arc::<AtomicBool>::default);
     let request = request.map(|incoming| {
         if incoming.is_end_stream() {
@@ -152,6 +162,9 @@ where
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if has_content && response.status().as_u16() >= 400 {
+            line.note_unread();
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             switch(&line, place, &mut response);

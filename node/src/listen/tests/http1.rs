@@ -371,3 +371,37 @@ async fn interim_responses_come_before_their_final_one() {
     );
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn who_is_refused_while_it_sends_hears_why() {
+    let rig = Rig::new(Limits {
+        body_bytes: 10,
+        ..Limits::default()
+    });
+    let large = "x".repeat(2 << 20);
+    for (head, status) in [
+        (
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2097152",
+            "413",
+        ),
+        (
+            "POST /echo HTTP/1.1\r\nHost: a, b\r\nTransfer-Encoding: chunked",
+            "400",
+        ),
+        (
+            "POST /echo HTTP/1.1\r\nHost : a\r\nContent-Length: 2097152",
+            "400",
+        ),
+    ] {
+        let mut wire = rig.connect().await;
+        // All of it, before anything is read.
+        wire.send(&format!("{head}\r\n\r\n{large}")).await;
+        let response = wire.response().await;
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{head}: {response}"
+        );
+        assert_eq!(wire.ended(PATIENCE).await, 0);
+    }
+    rig.stop().await;
+}

@@ -239,3 +239,139 @@ async fn content_that_is_reset_is_not_whole_whatever_the_reason() {
     }
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn a_slow_head_is_cut_whatever_else_is_open() {
+    let (authority, rig) = rig(quick());
+    let https = rig.https.unwrap();
+    for other in [false, true] {
+        let stream = authority.connect(https, "shop.example", "h2").await;
+        let mut stream = stream.unwrap();
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .unwrap();
+        stream
+            .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
+        if other {
+            // :method GET, :scheme https, :path /endless, :authority a: indexed but for the path and authority.
+            let block = b"\x82\x87\x04\x08/endless\x01\x01a";
+            let head = [0, 0, u8::try_from(block.len()).unwrap(), 1, 5, 0, 0, 0, 1];
+            stream
+                .write_all(&[&head[..], block].concat())
+                .await
+                .unwrap();
+        }
+        // A block that ends some day, byte by byte.
+        stream
+            .write_all(&[0, 0, 200, 1, 4, 0, 0, 0, 3])
+            .await
+            .unwrap();
+        let (mut read, mut write) = tokio::io::split(stream);
+        let dribble = async {
+            while write.write_all(&[0x82]).await.is_ok() && write.flush().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut rest = Vec::new();
+        let ended = async {
+            tokio::select! {
+                () = dribble => {}
+                _ = read.read_to_end(&mut rest) => {}
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+        assert!(ended.is_ok(), "{other}");
+    }
+    eventually("both are counted", || rig.metrics.cuts().0 == 2).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn content_over_http2_is_cut_by_progress() {
+    let (authority, rig) = rig(quick());
+    let mut sender = open_bare(&authority, &rig).await;
+    for steady in [true, false] {
+        let request = ask("POST", "/echo").body(()).unwrap();
+        let (response, mut content) = sender.send_request(request, false).unwrap();
+        // Longer than the timeout in total, but never without progress.
+        for piece in ["ab", "cd", "ef", "gh"] {
+            content
+                .send_data(piece.into(), steady && piece == "gh")
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        let status = if steady {
+            StatusCode::OK
+        } else {
+            StatusCode::REQUEST_TIMEOUT
+        };
+        assert_eq!(response.await.unwrap().status(), status);
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_steady_slow_reader_over_http2_is_not_cut() {
+    let (authority, rig) = rig(quick());
+    let mut sender = open_bare(&authority, &rig).await;
+    let request = ask("GET", "/big").body(()).unwrap();
+    let (response, _) = sender.send_request(request, true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    let (mut total, started) = (0, Instant::now());
+    // The window is opened a little now and then, for longer than the timeout.
+    while started.elapsed() < Duration::from_millis(1500) {
+        let piece = body.data().await.unwrap().unwrap();
+        total += piece.len();
+        body.flow_control().release_capacity(piece.len()).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    while let Some(piece) = body.data().await {
+        let piece = piece.unwrap();
+        total += piece.len();
+        body.flow_control().release_capacity(piece.len()).unwrap();
+    }
+    assert_eq!(total, BIG_PIECES * 16 * 1024);
+    assert_eq!(rig.metrics.cuts(), (0, 0));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn pings_beyond_all_measure_end_the_connection() {
+    let (authority, rig) = rig(Limits::default());
+    let stream = authority
+        .connect(rig.https.unwrap(), "shop.example", "h2")
+        .await;
+    let (mut read, mut write) = tokio::io::split(stream.unwrap());
+    let flood = async {
+        write
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .ok();
+        write.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.ok();
+        let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(100);
+        for _ in 0..1000 {
+            if write.write_all(&ping).await.is_err() || write.flush().await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut pongs = Vec::new();
+    let ended = async {
+        tokio::select! {
+            () = flood => {}
+            _ = read.read_to_end(&mut pongs) => {}
+        }
+    };
+    assert!(
+        tokio::time::timeout(Duration::from_secs(10), ended)
+            .await
+            .is_ok()
+    );
+    assert!(pongs.len() < 17 * 20_000, "{} bytes", pongs.len());
+    rig.stop().await;
+}

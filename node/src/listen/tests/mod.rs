@@ -84,6 +84,7 @@ impl Handle for Echo {
                 Response::new(Body::from(format!("{host} {}", request.uri())))
             }
             "/big" => Response::new(Body::pieces(vec![Bytes::from_static(&PIECE); BIG_PIECES])),
+            "/endless" => std::future::pending().await,
             "/wait" => {
                 tokio::time::sleep(WAIT).await;
                 Response::new(Body::from("waited"))
