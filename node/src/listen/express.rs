@@ -14,7 +14,7 @@
 //! that went up so far were whole heads without content, each in one read, and hyper has answered them and written all
 //! of it. From the first bytes of another kind on, everything on the connection is hyper's.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -153,7 +153,7 @@ impl<H: Handle> Desk<H> {
         let barred =
             |field: &RawField<'_>| is(field, "host") || BARRED.iter().any(|name| is(field, name));
         let host = named[0].value;
-        if fields.iter().any(barred) || !valid_host(host) {
+        if fields.iter().any(barred) || !is_known_or_valid(host) {
             return Seen::Head;
         }
         let Ok(host) = std::str::from_utf8(host) else {
@@ -313,6 +313,24 @@ impl<H: Handle> Desk<H> {
         }
         served
     }
+}
+
+/// [`valid_host`], with the last one that was remembered: most requests name the one before theirs.
+fn is_known_or_valid(host: &[u8]) -> bool {
+    thread_local! {
+        static LAST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    LAST.with_borrow_mut(|last| {
+        if last == host {
+            return !host.is_empty();
+        }
+        let valid = valid_host(host);
+        if valid {
+            last.clear();
+            last.extend_from_slice(host);
+        }
+        valid
+    })
 }
 
 /// What became of some bytes.

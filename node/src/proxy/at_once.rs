@@ -4,16 +4,18 @@
 //! takes what is so plain that it can be answered by the rules that the other ways share; whatever else there is sends
 //! the request there, before anything was counted. `tests/hits.rs` holds the three against each other.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{ACCEPT_ENCODING, DATE, ETAG, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::admit::serves;
 use super::cache_control::CacheControl;
 use super::conditions::{needs_origin, not_modified, stays_in_not_modified};
 use super::encode::Form;
+use super::finish::next_id;
 use super::headers::Choosing;
 use super::key::{self, Authority};
 use super::meta::HttpMeta;
@@ -22,6 +24,7 @@ use super::reuse::{Circumstances, Reuse};
 use super::{Proxy, body, cache_status, vary};
 use crate::config::site::{CacheSettings, ProtectSettings, Site, TlsSettings};
 use crate::exchange::{Body, Client, PlainHead, RawField};
+use crate::observe::access::Record;
 
 /// Is this a site whose hits need nothing but what this way does?
 ///
@@ -91,9 +94,6 @@ impl Proxy {
         thread_local! {
             static SCRATCH: Cell<String> = const { Cell::new(String::new()) };
         }
-        if self.access.is_on() {
-            return None;
-        }
         let choosing = Choosing::of_raw(head.fields)?;
         let Choosing {
             conditions,
@@ -128,9 +128,10 @@ impl Proxy {
         let conditions = choosing.conditions;
         let begin = Instant::now();
         let now = SystemTime::now();
-        let authority = Authority::parse(head.host, client.tls).ok()?;
+        let (host, host_len) = authority(head.host, client.tls)?;
+        let host = &*host;
         let view = self.views.glance();
-        let site = view.site(authority.host())?;
+        let site = view.site(&host[..host_len])?;
         if !is_plain(site, client)
             || !key::target_is_settled(head.target, &site.rules)
             || matches!(&client.server_name, Some(name) if !serves(&view, site, name))
@@ -140,8 +141,7 @@ impl Proxy {
         let rules = &site.rules;
         let path = head.target.split('?').next().unwrap_or_default();
         let ruling = rules.at_plain_request(path)?;
-        let (tls, host) = (client.tls, authority.as_str());
-        let entry = key::with_parts(&site.name, tls, host, head.target, &[], |whole| {
+        let entry = key::with_parts(&site.name, client.tls, host, head.target, &[], |whole| {
             self.store.peek_whole(whole)
         })?;
         let (meta, pieces) = (entry.meta(), entry.body()?);
@@ -189,34 +189,80 @@ impl Proxy {
             ttl_s: Some(ttl_s),
             ..Passage::new(Outcome::Hit)
         };
-        write_fields(&meta.head, unchanged, out)?;
-        field(
-            out,
-            b"age: ",
-            number(&mut itoa::Buffer::new(), meta.freshness.age_s(now)),
-        );
+        let (length, content) = if unchanged {
+            write_fields(&meta.head, true, out)?;
+            (0, Body::Empty)
+        } else {
+            let length = entry.body_bytes();
+            let ready = meta.ready.head(|out| {
+                write_fields(&meta.head, false, out)?;
+                let length = number(&mut itoa::Buffer::new(), length).to_vec();
+                field(out, b"content-length: ", &length);
+                Some(())
+            })?;
+            out.extend_from_slice(ready);
+            (length, body::in_memory(pieces, 0..length))
+        };
+        let mut digits = itoa::Buffer::new();
+        let age = number(&mut digits, meta.freshness.age_s(now));
+        field(out, b"age: ", age);
         field(out, b"via: ", self.via.as_bytes());
         scratch.clear();
         cache_status::write(scratch, &self.name, &passage);
         field(out, b"cache-status: ", scratch.as_bytes());
-        let (length, content) = if unchanged {
-            (0, Body::Empty)
-        } else {
-            let length = entry.body_bytes();
-            field(
-                out,
-                b"content-length: ",
-                number(&mut itoa::Buffer::new(), length),
-            );
-            (length, body::in_memory(pieces, 0..length))
-        };
         out.extend_from_slice(b"\r\n");
+        let elapsed = begin.elapsed();
         self.metrics.at(Some(&site.name), |metrics| {
-            metrics.answered(passage.outcome, begin.elapsed());
+            metrics.answered(passage.outcome, elapsed);
             metrics.sent(passage.outcome, length);
         });
+        if self.access.is_on() {
+            self.access.write(&Record {
+                time: now,
+                node: (&*self.node).into(),
+                site: Some((&*site.name).into()),
+                method: Method::GET,
+                host: head.host.into(),
+                target: head.target.into(),
+                status: if unchanged { 304 } else { 200 },
+                body_bytes: length,
+                complete: true,
+                first_byte: elapsed,
+                duration: elapsed,
+                outcome: passage.outcome.label(),
+                reason: passage.outcome.reason(),
+                collapsed: false,
+                peer: None,
+                origin: None,
+                client: client.address,
+                request_id: next_id(),
+                generation: view.generation,
+            });
+        }
         Some(content)
     }
+}
+
+/// The authority of a valid Host field, and how much of it is the host. The last one is remembered: a connection asks for
+/// one host again and again.
+fn authority(field: &str, tls: bool) -> Option<(Rc<str>, usize)> {
+    type Known = (Box<str>, bool, Rc<str>, usize);
+    thread_local! {
+        static LAST: RefCell<Option<Known>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| {
+        if let Some((asked, asked_tls, authority, host_len)) = last
+            && **asked == *field
+            && *asked_tls == tls
+        {
+            return Some((Rc::clone(authority), *host_len));
+        }
+        let parsed = Authority::parse(field, tls).ok()?;
+        let authority: Rc<str> = parsed.as_str().into();
+        let host_len = parsed.host().len();
+        *last = Some((field.into(), tls, Rc::clone(&authority), host_len));
+        Some((authority, host_len))
+    })
 }
 
 /// Is a stored response the same for whatever content codings a client takes?

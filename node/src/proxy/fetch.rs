@@ -18,7 +18,7 @@ use super::freshen::{self, Freshened, HeadSays, Word, freshened, freshness, head
 use super::freshness::{lifetime, negative};
 use super::headers::{self, Hop};
 use super::lookup::Stored;
-use super::meta::HttpMeta;
+use super::meta::{HttpMeta, Ready};
 use super::outcome::Refusal;
 use super::parts::{Asker, Joined, Rest, asks_far_in, is_part};
 use super::ports::{Answer, Unanswered};
@@ -356,6 +356,7 @@ fn judge(
                 status,
                 head,
                 form,
+                ready: Ready::default(),
                 request_time,
                 freshness: freshness(
                     &parts.headers,

@@ -30,7 +30,7 @@ pub(super) struct Receipt {
     begin: Instant,
     is_head: bool,
     /// Only when somebody reads it.
-    record: Option<Box<Record>>,
+    record: Option<Box<Record<'static>>>,
 }
 
 impl Proxy {
@@ -47,14 +47,15 @@ impl Proxy {
         let record = self.access.is_on().then(|| {
             Box::new(Record {
                 time: now,
-                node: self.node.clone(),
+                node: self.node.to_string().into(),
                 site: None,
                 method: parts.method.clone(),
-                host: host(parts),
+                host: host(parts).into(),
                 target: parts
                     .uri
                     .path_and_query()
-                    .map_or_else(String::new, |target| target.as_str().to_owned()),
+                    .map_or_else(String::new, |target| target.as_str().to_owned())
+                    .into(),
                 status: 0,
                 body_bytes: 0,
                 complete: true,
@@ -95,13 +96,13 @@ impl Proxy {
         } = receipt;
         let elapsed = begin.elapsed();
         if let Some(record) = &mut record {
-            record.site = site.as_ref().map(|site| site.name.clone());
+            record.site = site.as_ref().map(|site| site.name.to_string().into());
             record.status = response.status().as_u16();
             record.first_byte = elapsed;
             record.outcome = passage.outcome.label();
             record.reason = passage.outcome.reason();
             record.collapsed = passage.collapsed;
-            record.origin = passage.origin;
+            record.origin = passage.origin.map(|origin| String::from(origin).into());
         }
         let name = site.as_ref().map(|site| &*site.name);
         let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -129,7 +130,7 @@ impl Proxy {
                         record.body_bytes = body_bytes;
                         record.complete = true;
                         record.duration = begin.elapsed();
-                        self.access.write(record);
+                        self.access.write(&record);
                     }
                 }
             }
@@ -188,7 +189,7 @@ struct End {
     outcome: Outcome,
     begin: Instant,
     access: AccessLog,
-    record: Option<Box<Record>>,
+    record: Option<Box<Record<'static>>>,
     body_bytes: u64,
     complete: bool,
 }
@@ -200,7 +201,7 @@ impl Drop for End {
             record.body_bytes = self.body_bytes;
             record.complete = self.complete;
             record.duration = self.begin.elapsed();
-            self.access.write(record);
+            self.access.write(&record);
         }
     }
 }

@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use super::cache_control::{CacheControl, Scope};
 use super::encode::{self, Form};
 use super::freshness::{initial_age, lifetime, negative};
-use super::meta::HttpMeta;
+use super::meta::{HttpMeta, Ready};
 use super::reuse::Freshness;
 use super::targeted::SURROGATE_CONTROL;
 use super::variants::selection_after;
@@ -111,6 +111,7 @@ pub(super) fn freshened(
             request_time: word.request_time,
             fill_index,
             form,
+            ready: Ready::default(),
             tags: tags::updated(&old.tags, &word.tags),
             selection: selection.unwrap_or_default(),
             ..old.clone()
@@ -240,6 +241,7 @@ mod tests {
             checked: crate::view::Checked::default(),
             selection: Vec::new(),
             form: Form::Plain,
+            ready: Ready::default(),
         }
     }
 

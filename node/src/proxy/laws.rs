@@ -13,7 +13,7 @@ use super::cache_control::{AGE_MAX_S, CacheControl};
 use super::encode::Form;
 use super::freshen::{Word, freshened, freshness};
 use super::freshness::lifetime;
-use super::meta::HttpMeta;
+use super::meta::{HttpMeta, Ready};
 use super::reuse::{Circumstances, Freshness, Reuse};
 use crate::config::policy::Policy;
 use crate::config::site::SetCookie;
@@ -271,6 +271,7 @@ proptest! {
             checked: Checked::default(),
             selection: Vec::new(),
             form: Form::Plain,
+            ready: Ready::default(),
         };
         // A word that says all that a new answer would say.
         let word = Made {

@@ -3,6 +3,7 @@
 //! Decoded once when an entry comes into memory: a hit clones a ready header map and decodes nothing. The encoding is
 //! a version byte and MessagePack; an unknown version is a miss, and `golden/` holds an example of it.
 
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -46,6 +47,35 @@ pub struct HttpMeta {
     pub selection: Vec<(HeaderName, Option<Vec<u8>>)>,
     /// What content codings have to do with it.
     pub form: Form,
+    /// The fields as plain hits send them; not stored.
+    pub ready: Ready,
+}
+
+/// The head of a whole answer as bytes, made at the first plain hit. A clone, whose fields may be changed, has none.
+#[derive(Debug, Default)]
+pub struct Ready(OnceLock<Option<Box<[u8]>>>);
+
+impl Ready {
+    /// The bytes, or what `make` writes; none where it cannot.
+    pub(super) fn head(&self, make: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Option<&[u8]> {
+        let made = || {
+            let mut bytes = Vec::new();
+            make(&mut bytes).map(|()| bytes.into())
+        };
+        self.0.get_or_init(made).as_deref()
+    }
+}
+
+impl Clone for Ready {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl HttpMeta {
@@ -226,6 +256,7 @@ impl Meta for HttpMeta {
                 every: wire.every_tag,
             },
             checked: Checked::default(),
+            ready: Ready::default(),
             selection,
             form: wire.form.read()?,
         })
@@ -234,10 +265,16 @@ impl Meta for HttpMeta {
     fn weigh(&self) -> usize {
         /// Index slot, bucket and the value's shared header, per field.
         const FIELD_BYTES: usize = 120;
+        /// Around the fields in a head that is kept ready, and around each.
+        const READY_BYTES: usize = 64;
+        const READY_FIELD_BYTES: usize = 4;
         let fields: usize = self
             .head
             .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES)
+            .map(|(name, value)| {
+                let text = name.as_str().len() + value.len();
+                text + FIELD_BYTES + text + READY_FIELD_BYTES
+            })
             .sum();
         let selection: usize = self
             .selection
@@ -246,7 +283,7 @@ impl Meta for HttpMeta {
                 name.as_str().len() + value.as_ref().map_or(0, Vec::len) + FIELD_BYTES
             })
             .sum();
-        fields + selection + self.site.len() + self.url.len() + self.tags.weigh()
+        READY_BYTES + fields + selection + self.site.len() + self.url.len() + self.tags.weigh()
     }
 }
 
@@ -286,6 +323,7 @@ mod tests {
                 every: false,
             },
             checked: Checked::default(),
+            ready: Ready::default(),
             selection: vec![
                 (http::header::ACCEPT_ENCODING, Some(b"gzip".to_vec())),
                 (HeaderName::from_static("x-a"), None),

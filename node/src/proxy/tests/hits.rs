@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use super::*;
 use crate::exchange::{PlainHead, RawField};
+use crate::observe::access::Form;
 use crate::proxy::admit::Ask;
 use crate::proxy::answer::Answered;
 use crate::proxy::cache_control::CacheControl;
@@ -365,5 +366,60 @@ async fn what_may_be_encoded_is_answered_at_once_to_who_takes_it_as_it_is() {
         assert!(at_once(&bed, "/a", &[]).await.is_some(), "{content_type}");
         let taker = at_once(&bed, "/a", &[("Accept-Encoding", "gzip")]).await;
         assert_eq!(taker.is_none(), encodable, "{content_type}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_access_log_tells_of_all_ways_the_same() {
+    let mut bed = Bed::start(always(200, STORED, "0123456789")).await;
+    bed.get("/a?token=1").await;
+    let output = Written::default();
+    let (log, writer) = AccessLog::start(Form::Json, output.clone()).unwrap();
+    Arc::get_mut(&mut bed.proxy).unwrap().access = log;
+    for fields in [&[][..], &[("if-none-match", "\"one\"")]] {
+        let host_as_sent = "shop.example";
+        let request = get("/a?token=1", fields);
+        assert_eq!(request.headers()["host"], host_as_sent);
+        bed.send(request).await;
+        assert!(at_once(&bed, "/a?token=1", fields).await.is_some());
+    }
+    drop(bed);
+    writer.join().unwrap();
+    let text = String::from_utf8(output.0.lock().clone()).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| {
+            let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let fields = line.as_object_mut().unwrap();
+            for passing in ["time", "first_byte_ms", "duration_ms", "request_id", "host"] {
+                assert!(fields.remove(passing).is_some(), "{passing}");
+            }
+            line
+        })
+        .collect();
+    let told = |status: u16| {
+        let of_status = |line: &&serde_json::Value| line["status"] == status;
+        lines.iter().filter(of_status).collect::<Vec<_>>()
+    };
+    for status in [200, 304] {
+        let told = told(status);
+        assert_eq!(told.len(), 2, "{text}");
+        assert_eq!(told[0], told[1]);
+        assert_eq!(told[0]["cache"], "hit");
+        assert_eq!(told[0]["path"], "/a?token=REDACTED");
     }
 }
