@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response, Uri};
 use nearside_cache_store::Key;
 use serde::{Deserialize, Serialize};
@@ -14,11 +15,15 @@ use super::admit::Ask;
 use super::answer::circumstances;
 use super::cache_status::with_key;
 use super::headers::CACHE_STATUS;
+use super::key::Target;
 use super::lookup::Stored;
 use super::outcome::{Fwd, Own, Refusal};
 use super::purging::is_purge;
 use super::reuse::{Because, Reuse};
-use super::{Proxy, apart, vary};
+use super::{Proxy, apart, headers, vary};
+use crate::config::auth::Demand;
+use crate::config::rule::Ruling;
+use crate::config::site::Site;
 use crate::exchange::{Body, Client};
 use crate::view::PurgeVerdict;
 
@@ -233,12 +238,22 @@ impl Proxy {
         let protect = Arc::clone(&self.protect);
         let guard = |site: &_, client, _| protect.foresee(site, client);
         let times = (Instant::now(), SystemTime::now());
-        let ask = match self.admit_past(&view, client, parts, times, guard) {
+        let asked = parts.clone();
+        let admitted = match self.admit_past(&view, client, parts, times, guard) {
+            Ok(ask) => match ask.policy().auth {
+                // Both are checked on this node; nobody else is asked.
+                Some(Demand::Signed | Demand::Basic) => self.authenticate(Arc::new(ask)).await,
+                _ => Ok(Arc::new(ask)),
+            },
+            Err(turned) => Err(turned),
+        };
+        let ask = match admitted {
             Ok(ask) => ask,
             Err(turned) => {
                 if let Some(site) = &turned.site {
                     told.site = Some(site.name.to_string());
                     told.revision = Some(site.revision);
+                    told.say_of_turned(site, asked, times.1);
                 }
                 told.because = of_own(turned.own);
                 told.location = turned.location;
@@ -458,8 +473,23 @@ impl Proxy {
 }
 
 impl Explanation {
-    fn say_in_force(&mut self, ask: &Ask, ruling: &crate::config::rule::Ruling) {
-        let in_force = ask.site.rules.explain(ruling).into_iter();
+    /// What is in force for a request that came no further than the door.
+    fn say_of_turned(&mut self, site: &Site, mut asked: Parts, now: SystemTime) {
+        let Ok(target) = Target::normalise(&asked.uri, &site.rules) else {
+            return;
+        };
+        headers::remove_hop_by_hop(&mut asked.headers);
+        let rules = &site.rules;
+        let ruling = rules.at_request(&asked.method, target.path(), &asked.headers);
+        self.say(site, &ruling, now);
+    }
+
+    fn say_in_force(&mut self, ask: &Ask, ruling: &Ruling) {
+        self.say(&ask.site, ruling, ask.now);
+    }
+
+    fn say(&mut self, site: &Site, ruling: &Ruling, now: SystemTime) {
+        let in_force = site.rules.explain(ruling).into_iter();
         self.in_force = in_force
             .map(|said| KeyInForce {
                 key: said.key.to_owned(),
@@ -467,12 +497,8 @@ impl Explanation {
                 rule: said.rule.map(|(number, line)| RuleReport { number, line }),
             })
             .collect();
-        if let Some(until) = ask
-            .site
-            .cache
-            .development_until
-            .filter(|until| ask.now < *until)
-        {
+        let development = site.cache.development_until;
+        if let Some(until) = development.filter(|until| now < *until) {
             self.in_force.push(KeyInForce {
                 key: "development_until".to_owned(),
                 value: humantime::format_rfc3339_seconds(until).to_string(),

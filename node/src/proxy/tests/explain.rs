@@ -156,3 +156,24 @@ async fn what_is_no_request_is_said_to_be_none() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_turns_a_client_away_is_named() {
+    let settings = "[[rule]]\nmatch = { path = \"/old\" }\nredirect = { to = \"/new\" }\n";
+    let bed = Bed::with(settings, always(200, &[], "")).await;
+    let told = bed.explain("/old", &[]).await;
+    assert_eq!(told.verdict, "own");
+    assert!(
+        told.location
+            .is_some_and(|location| location.ends_with("/new"))
+    );
+    let said = told
+        .in_force
+        .iter()
+        .find(|said| said.key.starts_with("redirect"));
+    assert_eq!(
+        said.and_then(|said| said.rule).map(|rule| rule.number),
+        Some(1)
+    );
+    assert_eq!(bed.origin.count(), 0);
+}

@@ -354,3 +354,40 @@ async fn the_key_is_shown_to_those_whom_the_site_shows_it() {
     let never = bed.get("/never").await;
     assert!(!never.cache_status().contains("key"), "{never:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_by_field_that_shapes_the_request_stores_its_answers_apart() {
+    let settings = "[[rule]]\nmatch = { header = { X-Beta = true } }\nhost = \"beta.example\"\n[[rule]]\nmatch = { path = \"/p\" }\nhost = \"p.example\"\n";
+    let origin = script(|seen| {
+        let host = seen.headers["host"].to_str().unwrap().to_owned();
+        reply(200, HOUR, host)
+    });
+    let bed = Bed::with(settings, origin).await;
+    let beta: &[(&str, &str)] = &[("x-beta", "1")];
+    for hits in [false, true] {
+        for (target, fields, host) in [
+            ("/a", beta, "beta.example"),
+            ("/a", &[][..], "shop.example"),
+            ("/p", beta, "p.example"),
+        ] {
+            let got = bed.get_with(target, fields).await;
+            assert_eq!(got.text(), host, "{target} {fields:?}");
+            assert_eq!(
+                got.cache_status().contains("hit"),
+                hits,
+                "{target} {fields:?}"
+            );
+        }
+    }
+    // One purge finds both.
+    bed.purge("/a", false);
+    for fields in [beta, &[]] {
+        assert!(
+            !bed.get_with("/a", fields)
+                .await
+                .cache_status()
+                .contains("hit"),
+            "{fields:?}"
+        );
+    }
+}
