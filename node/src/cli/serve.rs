@@ -116,6 +116,10 @@ pub(super) fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
         None if std::io::stdout().is_terminal() => AccessLog::Human,
         None => AccessLog::Off,
     };
+    if arguments.listen.ip().is_loopback() {
+        // Whoever comes is this machine: a proxy or a tunnel in front, that brings all clients from one address.
+        settings.limits.connections_per_client = settings.limits.connections;
+    }
     "warn".clone_into(&mut settings.log.level);
     Ok(settings)
 }

@@ -1,5 +1,8 @@
 //! One process in front of an application, and its store across restarts.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use nearside_tests::{Mode, Origin, Serve, eventually, patience, run};
 
 /// Bodies that fill more than one of the store's write buffers.
@@ -31,6 +34,26 @@ fn serve_caches_for_any_host_and_says_hit() {
             }
         })
         .await;
+    });
+}
+
+#[test]
+fn serve_on_loopback_takes_what_a_proxy_in_front_brings() {
+    run(async {
+        let origin = Origin::start().await;
+        let serve = Serve::start(&[&origin.url()], &[]).await;
+        let mut connections = Vec::new();
+        for _ in 0..400 {
+            connections.push(TcpStream::connect(serve.address).await.unwrap());
+        }
+        for mut connection in connections {
+            let request = b"GET /c/100/page HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+            connection.write_all(request).await.unwrap();
+            let mut answer = Vec::new();
+            connection.read_to_end(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
     });
 }
 
