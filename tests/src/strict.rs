@@ -191,7 +191,7 @@ fn request(bytes: &[u8]) -> Result<Option<(Strict, usize)>, Fault> {
         return Err("another version");
     }
     let star = target == "*" && method == "OPTIONS";
-    if !star && !(target.starts_with('/') && target.bytes().all(in_target)) {
+    if !(star || target.starts_with('/') && target.bytes().all(in_target)) {
         return Err("a target not in origin-form");
     }
     let fields = parse_fields(rest)?;

@@ -449,7 +449,7 @@ fn what_asks_to_leave_http_1_or_expects_more_is_answered_here() {
         ),
         (
             "an older upgrade",
-            format!("GET /p HTTP/1.0\r\nH\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+            "GET /p HTTP/1.0\r\nH\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned(),
             plain,
         ),
         (

@@ -5,12 +5,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use nearside_tests::{Serve, StrictOrigin, run};
+use nearside_tests::frames::{
+    DATA, END_HEADERS, END_STREAM, FrameClient, HEADERS, RST_STREAM, block, frame,
+};
+use nearside_tests::places::LONDON;
+use nearside_tests::{Lab, Plan, Serve, StrictOrigin, run};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::stage::site_file;
+
+const FRAMES_HOST: &str = "damage.example";
 
 /// Damaged requests, and how many are sent at a time.
 const CASES: u64 = 3000;
@@ -182,5 +190,134 @@ fn whatever_a_client_sends_the_origin_receives_a_well_formed_request_or_none() {
         // The damage is not so great that nothing comes through.
         let came = origin.take().len();
         assert!(came > usize::try_from(CASES).unwrap() / 10, "{came} came");
+    });
+}
+
+/// Over HTTP/2 each case is a connection with TLS.
+const FRAME_CASES: u64 = 600;
+
+/// Frames of one request, with damage to its fields, its frames or its bytes.
+fn damaged_frames(random: &mut StdRng) -> Vec<u8> {
+    let post = random.random_bool(0.6);
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = [
+        (":method", if post { "POST" } else { "GET" }),
+        (":scheme", "https"),
+        (":authority", FRAMES_HOST),
+        (":path", "/a?b=c"),
+        ("accept", "*/*"),
+        ("cookie", "a=b"),
+        ("content-length", if post { "5" } else { "0" }),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .into();
+    for _ in 0..random.random_range(0..=2) {
+        let at = random.random_range(0..fields.len());
+        match random.random_range(0..6) {
+            0 => drop(fields.remove(at)),
+            1 => {
+                let again = fields[at].clone();
+                let to = random.random_range(0..=fields.len());
+                fields.insert(to, again);
+            }
+            2 => {
+                let to = random.random_range(0..fields.len());
+                fields.swap(at, to);
+            }
+            3 => {
+                let more = [
+                    ("transfer-encoding", "chunked"),
+                    ("content-length", "55"),
+                    ("connection", "close"),
+                    ("host", "other.example"),
+                    ("te", "trailers"),
+                    ("x_forwarded_for", "1"),
+                    ("expect", "100-continue"),
+                ];
+                let (name, value) = more.choose(random).unwrap();
+                fields.push((name.as_bytes().into(), value.as_bytes().into()));
+            }
+            _ => {
+                let piece = PIECES.choose(random).unwrap();
+                let name = random.random_bool(0.3);
+                let text = if name {
+                    &mut fields[at].0
+                } else {
+                    &mut fields[at].1
+                };
+                let to = random.random_range(0..=text.len());
+                text.splice(to..to, piece.iter().copied());
+            }
+        }
+        if fields.is_empty() {
+            break;
+        }
+    }
+    let end = if post { 0 } else { END_STREAM };
+    let mut frames = vec![frame(HEADERS, END_HEADERS | end, 1, &block(&fields))];
+    if post {
+        let trailers = random.random_bool(0.3);
+        let end = if trailers { 0 } else { END_STREAM };
+        frames.push(frame(DATA, end, 1, b"hello"));
+        if trailers {
+            let more = [("x-sum", "1"), ("content-length", "9"), ("host", "b")];
+            frames.push(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&more)));
+        }
+    }
+    if random.random_bool(0.3) {
+        let at = random.random_range(0..frames.len());
+        match random.random_range(0..3) {
+            0 => drop(frames.remove(at)),
+            1 => frames.push(frames[at].clone()),
+            _ => frames.insert(at, frame(RST_STREAM, 0, 1, &[0; 4])),
+        }
+    }
+    let mut bytes = frames.concat();
+    if random.random_bool(0.3) && !bytes.is_empty() {
+        let at = random.random_range(0..bytes.len());
+        bytes[at] = random.random();
+    }
+    bytes
+}
+
+#[test]
+fn whatever_a_client_of_http2_sends_the_origin_receives_a_well_formed_request_or_none() {
+    let seed = std::env::var("NEARSIDE_SEED");
+    let seed: u64 = seed.ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026);
+    run(async {
+        let plan = Plan::new(&[("lon1", LONDON)]).certificate("damage", &[FRAMES_HOST]);
+        let lab = Lab::start(plan).await;
+        let origin = StrictOrigin::start().await;
+        let site = site_file("damage", FRAMES_HOST, &[&origin.url()], "");
+        lab.apply("site", "damage", &site).await;
+        let (address, authority) = (lab.node("lon1").https(), &lab.authority);
+        let cases = futures_util::stream::iter(0..FRAME_CASES).map(|case| async move {
+            let bytes = damaged_frames(&mut StdRng::seed_from_u64(seed + case));
+            let client = FrameClient::open(address, FRAMES_HOST, authority);
+            let mut client = client.await.unwrap();
+            client.write(&bytes).await;
+            // What does not end is left to itself.
+            let end = client.end_of(1);
+            drop(tokio::time::timeout(Duration::from_millis(300), end).await);
+        });
+        cases.buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+        let faults = origin.faults();
+        let first = faults
+            .iter()
+            .take(5)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(
+            faults.is_empty(),
+            "seed {seed}, {} faults, such as\n{first}",
+            faults.len()
+        );
+        let came = origin.take();
+        assert!(
+            came.len() > usize::try_from(FRAME_CASES).unwrap() / 10,
+            "{}",
+            came.len()
+        );
+        assert!(came.iter().all(|came| came.content.len() <= 10));
     });
 }
