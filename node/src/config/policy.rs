@@ -141,25 +141,25 @@ impl Value for ClientDirectives {
     }
 }
 
-/// `slice`: the size of the pieces in which large objects are fetched and stored; zero: whole.
+/// A number of bytes; zero switches off what it bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SliceSize(u64);
+pub struct ByteSize(u64);
 
-impl SliceSize {
+impl ByteSize {
     /// Checked where it is read.
     #[must_use]
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// Bytes of a slice.
+    /// How many.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0
     }
 }
 
-impl Value for SliceSize {
+impl Value for ByteSize {
     fn shown(&self) -> String {
         const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
         let unit = UNITS
@@ -254,7 +254,9 @@ policy! {
     /// What stands in the stead of an error.
     error_page: Arc<Page>, "error_page", WithAnswer;
     /// The size of the slices in which large objects are fetched and stored.
-    slice: SliceSize, "slice", Before;
+    slice: ByteSize, "slice", Before;
+    /// How much content of a QUERY is read, and in the key.
+    query_content: ByteSize, "query_content", Before;
     /// Query parameters that neither key nor origin see; `utm_*` stands for a prefix.
     query_drop: Arc<Vec<Pattern>>, "key.query_drop", Before;
     /// Query parameters that key and origin see; all others go.

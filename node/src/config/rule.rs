@@ -113,7 +113,7 @@ fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
 /// Keys of a site's policy with which a plain request is still answered out of memory in the shortest way: they have
 /// their say when a response is stored, or through freshness and the normalised target, which that way asks as well. A
 /// key that is not here bars it.
-const PLAIN: [&str; 13] = [
+const PLAIN: [&str; 14] = [
     "ttl",
     "ttl_min",
     "ttl_max",
@@ -124,6 +124,7 @@ const PLAIN: [&str; 13] = [
     "compression",
     "headers.origin",
     "slice",
+    "query_content",
     "key.query_drop",
     "key.query_keep",
     "key.query_sort",

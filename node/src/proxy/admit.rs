@@ -18,6 +18,7 @@ use super::key::{Authority, Target};
 use super::onward::Onward;
 use super::outcome::{Own, Refusal};
 use super::purging::is_purge;
+use super::query::Query;
 use super::{Proxy, apart, headers, key};
 use crate::config::policy::{ClientDirectives, Policy};
 use crate::config::rule::Ruling;
@@ -52,6 +53,8 @@ pub(super) struct Ask {
     pub(super) onward: Onward,
     /// What is in the key beside the URL; empty for most.
     pub(super) apart: Vec<u8>,
+    /// The content of a query, once it is read.
+    pub(super) query: Option<Arc<Query>>,
     pub(super) now: SystemTime,
 }
 
@@ -73,7 +76,11 @@ impl Ask {
     /// The primary key.
     pub(super) fn primary(&self) -> Vec<u8> {
         let (site, tls) = (&self.site.name, self.client.tls);
-        key::primary(site, tls, &self.authority, &self.target, &self.apart)
+        let mut key = key::primary(site, tls, &self.authority, &self.target, &self.apart);
+        if let Some(query) = &self.query {
+            query.extend(&mut key);
+        }
+        key
     }
 
     /// What is in force, as far as the request tells.
@@ -105,7 +112,10 @@ impl Ask {
     pub(super) fn bypass(&self, has_content: bool) -> Option<Refusal> {
         if self.onward.switches {
             Some(Refusal::Upgrade)
-        } else if self.method != Method::GET && self.method != Method::HEAD {
+        } else if self.takes_query() {
+            Some(Refusal::Content)
+        } else if self.method != Method::GET && self.method != Method::HEAD && self.query.is_none()
+        {
             Some(Refusal::Method)
         } else if has_content {
             Some(Refusal::Content)
@@ -128,7 +138,7 @@ impl Ask {
     /// May the request wait for another's fetch, and others for its own? Not where its answer is for it alone, nor
     /// where it wants one that was made after it asked.
     pub(super) fn joins_others(&self) -> bool {
-        self.method == Method::GET
+        (self.method == Method::GET || self.query.is_some())
             && !self.directives.no_store
             && self.directives.no_cache == Scope::Absent
             && !self.headers.contains_key(AUTHORIZATION)
@@ -267,6 +277,7 @@ impl Proxy {
         let mut ask = Ask {
             ruling,
             apart: Vec::new(),
+            query: None,
             url: target.identity(authority.host()),
             choosing,
             directives,
@@ -284,7 +295,7 @@ impl Proxy {
         };
         if ask.site.rules.divides() {
             // A request that the cache has no part in keeps the cookies that it came with.
-            let may_be_answered = ask.bypass(false).is_none();
+            let may_be_answered = ask.bypass(false).is_none() || ask.takes_query();
             let address = ask.client.address;
             let country = || self.protect.country(address);
             let (rules, headers) = (&ask.site.rules, &mut ask.headers);

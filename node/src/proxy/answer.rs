@@ -1,12 +1,12 @@
 //! From an admitted request to its answer: look up, reuse, or bring what is missing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http::{Response, StatusCode};
 use http_body::Body as _;
 
-use super::Proxy;
 use super::admit::{Ask, Turned};
 use super::fetch::Job;
 use super::fill::Place;
@@ -16,6 +16,7 @@ use super::parts::{Rest, Use, asks_far_in};
 use super::purging::is_purge;
 use super::reuse::{Because, Circumstances, Reuse};
 use super::slices::Way;
+use super::{Proxy, query};
 use crate::config::rule::Ruling;
 use crate::exchange::{Body, InterimLine};
 use crate::view::PurgeVerdict;
@@ -92,9 +93,21 @@ impl Proxy {
     pub(super) async fn answer(
         self: &Arc<Self>,
         ask: &Arc<Ask>,
-        body: Body,
+        mut body: Body,
         request_id: u64,
     ) -> Answered {
+        let mut with_content = None;
+        if ask.takes_query() && !ask.onward.switches {
+            match query::read(ask, body).await {
+                Ok(ask) => {
+                    body = Body::Empty;
+                    self.queries.store(true, Ordering::Relaxed);
+                    with_content = Some(ask);
+                }
+                Err(passed) => body = passed,
+            }
+        }
+        let ask = with_content.as_ref().unwrap_or(ask);
         if let Some(refusal) = ask.bypass(!body.is_end_stream()) {
             if is_purge(&ask.method) {
                 return self.purging(ask).await;

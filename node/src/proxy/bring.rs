@@ -244,7 +244,10 @@ impl Proxy {
         if let Fill::Lead(writer) = self.store.fill(key, Some(entry), joins, fill_index) {
             // A HEAD may be what found it stale; the object is fetched all the same.
             let ask = Arc::new(Ask {
-                method: Method::GET,
+                method: match ask.query {
+                    Some(_) => ask.method.clone(),
+                    None => Method::GET,
+                },
                 ..Ask::clone(ask)
             });
             let place = Place {
@@ -289,10 +292,10 @@ impl Proxy {
             ..Passage::new(Outcome::Bypass(refusal))
         };
         // A body known to be empty can be sent again to another origin, a stream cannot.
-        let body = if body.is_end_stream() {
-            Body::Empty
-        } else {
-            body
+        let body = match &ask.query {
+            Some(query) => query.body(),
+            None if body.is_end_stream() => Body::Empty,
+            None => body,
         };
         let mut request = with_body(towards_origin(ask, &self.node, &self.cdn_id), body);
         if let Some(interim) = &ask.client.interim {

@@ -105,9 +105,10 @@ pub(super) fn with_body(request: Request<Body>, body: Body) -> Request<Body> {
     request.map(|_| body)
 }
 
-/// Makes the request that the origin gets, without content.
+/// Makes the request that the origin gets, without content but that of a query.
 pub(super) fn towards_origin(ask: &Ask, node: &str, cdn_id: &str) -> Request<Body> {
-    let mut request = Request::new(Body::Empty);
+    let content = ask.query.as_ref().map_or(Body::Empty, |query| query.body());
+    let mut request = Request::new(content);
     *request.method_mut() = ask.method.clone();
     *request.uri_mut() = Uri::from(ask.origin_target());
     let mut fields = ask.headers.clone();
@@ -170,7 +171,7 @@ async fn fetch(proxy: &Proxy, job: &Job) -> Fetched {
     let (node, cdn_id) = (&*proxy.node, &*proxy.cdn_id);
     let mut rest = job.rest.clone();
     // What answers a request that says no-store must not be stored, and a 304 would be (RFC 9111 §5.2.1.5).
-    let mut validates = job.ask.method == Method::GET
+    let mut validates = (job.ask.method == Method::GET || job.ask.query.is_some())
         && !job.ask.directives.no_store
         && job
             .stored

@@ -14,6 +14,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Version};
 
+use super::query::is_query;
 use super::targeted::SURROGATE_CONTROL;
 use super::vary::Vary;
 use crate::exchange::{Client, RawField};
@@ -240,7 +241,7 @@ pub(super) fn towards_origin(headers: &mut HeaderMap, method: &Method, hop: Hop<
     for name in restated {
         headers.remove(name);
     }
-    if method == Method::GET || method == Method::HEAD {
+    if method == Method::GET || method == Method::HEAD || is_query(method) {
         for name in METHOD_OVERRIDES {
             headers.remove(name);
         }

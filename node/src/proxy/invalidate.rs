@@ -2,6 +2,7 @@
 //! the same-origin URLs it names, unusable. Here at once; at the other nodes as soon as they hear of it
 //! ([`super::ports::Neighbours`]).
 
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use http::header::{CONTENT_LOCATION, HeaderName, LOCATION};
@@ -13,6 +14,7 @@ use super::admit::Ask;
 use super::freshness::unix_ms;
 use super::key::{self, Authority, Target};
 use super::ports::Invalidation;
+use super::query::is_query;
 use super::{Proxy, slices};
 use crate::config::site::Site;
 
@@ -78,7 +80,7 @@ impl Proxy {
     }
 
     async fn forget_here(&self, site: &Site, authority: &Authority, target: &Target) {
-        if site.rules.divides() {
+        if site.rules.divides() || self.queries.load(Ordering::Relaxed) {
             self.remember_write(&site.name, &target.identity(authority.host()))
                 .await;
         }
@@ -151,7 +153,7 @@ impl Proxy {
 
 /// RFC 9110 §9.2.1. An unknown method is taken for unsafe.
 fn is_safe(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(method)
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(method) || is_query(method)
 }
 
 /// The target that a field of the answer names, if it is of the same origin: another's URL is not ours to forget.
@@ -231,6 +233,7 @@ mod tests {
     #[test]
     fn methods_that_only_read_are_safe() {
         assert!(is_safe(&Method::OPTIONS));
+        assert!(is_safe(&Method::from_bytes(b"QUERY").unwrap()));
         assert!(!is_safe(&Method::POST));
         assert!(!is_safe(&Method::from_bytes(b"PROPPATCH").unwrap()));
     }

@@ -4,6 +4,7 @@ use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, Method};
 
 use super::headers::{METHOD_OVERRIDES, Written, written};
+use super::query::is_query;
 
 /// Takes out fields that are another one's name with `_` for `-`: an origin that reads fields by CGI's names
 /// (RFC 3875 §4.1.18) cannot tell the two apart, so a client could write what we write. Called when all is in place.
@@ -11,7 +12,7 @@ pub(super) fn remove(headers: &mut HeaderMap, method: &Method) {
     if !headers.keys().any(|name| name.as_str().contains('_')) {
         return;
     }
-    let safe = method == Method::GET || method == Method::HEAD;
+    let safe = method == Method::GET || method == Method::HEAD || is_query(method);
     let lookalikes: Vec<HeaderName> = headers
         .keys()
         .filter(|name| name.as_str().contains('_'))

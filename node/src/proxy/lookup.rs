@@ -51,7 +51,7 @@ impl Proxy {
 
     /// Looks in memory, then on disk.
     pub(super) async fn find(&self, ask: &Ask) -> Found {
-        if ask.site.rules.divides() {
+        if ask.site.rules.divides() || ask.query.is_some() {
             self.recall_writes(ask).await;
         }
         let primary = self.store.key(ask.primary());
@@ -126,7 +126,8 @@ impl Proxy {
         let verdict = self.verdict(entry.meta())?;
         let asked = entry.meta().request_time;
         let valid = self.is_valid(ask, asked)
-            && (!ask.site.rules.divides() || self.is_unwritten(ask, asked));
+            && (!(ask.site.rules.divides() || ask.query.is_some())
+                || self.is_unwritten(ask, asked));
         valid.then_some((entry, verdict))
     }
 

@@ -4,6 +4,7 @@
 //!
 //! * [`admit`]: host → site → guard → normalised target ([`key`], [`apart`]); [`headers`]: what ends at this hop.
 //! * [`auth`]: what the site demands of who asks.
+//! * [`query`]: the content of QUERY, which is in the key.
 //! * [`lookup`]: the stored response, by primary key and [`vary`]; purges and [`marks`] may have taken it away.
 //! * [`reuse`]: fresh, stale or to be asked about ([`freshness`], [`cache_control`]).
 //! * [`at_once`]: the shortest way, for plain requests and what is whole and fresh in memory.
@@ -62,6 +63,7 @@ mod parts;
 mod ports;
 mod prefetch;
 mod purging;
+mod query;
 mod range;
 mod respond;
 mod reuse;
@@ -76,6 +78,7 @@ mod vary;
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use futures_util::future::Either;
@@ -161,6 +164,8 @@ pub struct Proxy {
     fills: Runtime,
     fill_permits: Arc<Semaphore>,
     fill_tasks: TaskTracker,
+    /// An answer to a query was looked for: from then on writes are remembered beside the entries.
+    queries: AtomicBool,
     purge_turns: Semaphore,
     marks: Marks,
     encoders: Encoders,
@@ -199,6 +204,7 @@ impl Proxy {
             fills: parts.fills,
             fill_permits: Arc::new(Semaphore::new(parts.fills_max)),
             fill_tasks: TaskTracker::new(),
+            queries: AtomicBool::new(false),
             purge_turns: Semaphore::new(purging::PURGES_MAX),
             marks: Marks::default(),
             encoders: Encoders::new(

@@ -8,6 +8,7 @@ use super::conditions::has_validator;
 use super::freshness::{Lifetime, Source, heuristic_status};
 use super::headers::chosen_by;
 use super::outcome::Refusal;
+use super::query::is_query;
 use super::vary::Vary;
 use crate::config::policy::Ttl;
 use crate::config::site::SetCookie;
@@ -56,7 +57,7 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
         answer,
         ..
     } = exchange;
-    if exchange.method != Method::GET {
+    if exchange.method != Method::GET && !is_query(exchange.method) {
         return Err(Refusal::Method);
     }
     let partial = status == StatusCode::PARTIAL_CONTENT;

@@ -44,6 +44,7 @@ impl Replay {
     pub fn of(method: &Method) -> Self {
         match *method {
             Method::GET | Method::HEAD | Method::OPTIONS => Self::Safe,
+            _ if method.as_str() == "QUERY" => Self::Safe,
             _ => Self::Unsent,
         }
     }

@@ -206,3 +206,41 @@ fn a_large_object_is_fetched_in_slices_by_rule() {
         assert_eq!(origin.asked_for(path), 12);
     });
 }
+
+#[test]
+fn a_query_is_cached_by_its_content() {
+    run(async {
+        let (first, second) = (Origin::start().await, Origin::start().await);
+        let serve = Serve::start(&[&first.url(), &second.url()], &[]).await;
+        for origin in [&first, &second] {
+            origin.script("/search", |seen| {
+                let said = format!("{} {}", seen.method, String::from_utf8_lossy(&seen.body));
+                Reply::new(said).cache_control("max-age=600")
+            });
+        }
+        let ask = |content: &'static str| {
+            let method = Method::from_bytes(b"QUERY").unwrap();
+            let request = Request::new(method, "app.example", "/search").to(serve.address);
+            request
+                .field("content-type", "text/plain")
+                .body(content)
+                .send()
+        };
+        for (content, hit) in [("a", false), ("a", true), ("b", false), ("b", true)] {
+            let got = ask(content).await;
+            assert_eq!(got.body, format!("QUERY {content}"), "{got:?}");
+            assert_eq!(got.is_hit(), hit, "{}", got.cache_status());
+        }
+        let long: &'static str = Box::leak("x".repeat(100_000).into_boxed_str());
+        for _ in 0..2 {
+            let got = ask(long).await;
+            assert_eq!(got.body.len(), "QUERY ".len() + long.len());
+            assert!(got.cache_status().contains("detail=content"), "{got:?}");
+        }
+        // Its content is still there for another origin.
+        first.set_mode(nearside_tests::Mode::Refusing);
+        for content in ["c", "d", "e"] {
+            assert_eq!(ask(content).await.body, format!("QUERY {content}"));
+        }
+    });
+}

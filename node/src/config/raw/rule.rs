@@ -38,6 +38,7 @@ pub(in crate::config) struct Rule {
     pub(in crate::config) stale_while_revalidate: Option<Span>,
     pub(in crate::config) stale_if_error: Option<Span>,
     pub(in crate::config) slice: Option<Size>,
+    pub(in crate::config) query_content: Option<Size>,
     pub(in crate::config) compression: Option<Codings>,
     #[serde(default)]
     pub(in crate::config) headers: Headers,

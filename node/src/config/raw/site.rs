@@ -129,6 +129,7 @@ pub(in crate::config) struct SiteCache {
     pub(in crate::config) key: CacheKey,
     pub(in crate::config) body_max: Option<Size>,
     pub(in crate::config) slice: Option<Size>,
+    pub(in crate::config) query_content: Option<Size>,
     pub(in crate::config) tags: CacheTags,
     pub(in crate::config) purge_from: Option<OneOrMore>,
     pub(in crate::config) status_key_for: Option<OneOrMore>,

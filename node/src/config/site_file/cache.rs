@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::super::error::ConfigError;
 use super::super::pattern::Pattern;
-use super::super::policy::{ClientDirectives, Policy, SliceSize, Ttl};
+use super::super::policy::{ByteSize, ClientDirectives, Policy, Ttl};
 use super::super::raw;
 use super::super::site::{CacheSettings, SetCookie};
 use super::super::text::Text;
@@ -41,6 +41,7 @@ pub(super) fn cache(
         ..Policy::default()
     };
     base.slice = slice("cache", raw.slice, source)?;
+    base.query_content = query_content("cache", raw.query_content, source)?;
     key("cache.key", raw.key, &mut base, source)?;
     let settings = CacheSettings {
         set_cookie: match raw.set_cookie {
@@ -81,7 +82,7 @@ pub(super) fn slice(
     at: &str,
     size: Option<Size>,
     source: &Text<'_>,
-) -> Result<Option<SliceSize>, ConfigError> {
+) -> Result<Option<ByteSize>, ConfigError> {
     const LEAST: u64 = 64 << 10;
     const MOST: u64 = 1 << 30;
     match size.map(|size| size.0) {
@@ -91,7 +92,25 @@ pub(super) fn slice(
                 "a slice has 64 KiB at least and 1 GiB at most",
             )
             .hint("write \"8 MiB\", or \"0 B\" for no slices")),
-        bytes => Ok(bytes.map(SliceSize::new)),
+        bytes => Ok(bytes.map(ByteSize::new)),
+    }
+}
+
+/// `query_content`, in `[cache]` or in a rule. It is held in memory while the request is.
+pub(super) fn query_content(
+    at: &str,
+    size: Option<Size>,
+    source: &Text<'_>,
+) -> Result<Option<ByteSize>, ConfigError> {
+    const MOST: u64 = 1 << 20;
+    match size.map(|size| size.0) {
+        Some(bytes) if bytes > MOST => Err(source
+            .wrong(
+                &format!("{at}.query_content"),
+                "the content of a query is held in memory: 1 MiB at most",
+            )
+            .hint("write \"64 KiB\", or \"0 B\" to pass queries through")),
+        bytes => Ok(bytes.map(ByteSize::new)),
     }
 }
 

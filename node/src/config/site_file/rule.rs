@@ -97,6 +97,7 @@ fn then(at: &str, raw: raw::Rule, when: &When, source: &Text<'_>) -> Result<Poli
         stale_while_revalidate: raw.stale_while_revalidate.map(|span| span.0),
         stale_if_error: raw.stale_if_error.map(|span| span.0),
         slice: cache::slice(at, raw.slice, source)?,
+        query_content: cache::query_content(at, raw.query_content, source)?,
         compression: match raw.compression {
             Some(codings) => {
                 let at = format!("{at}.compression");

@@ -95,7 +95,9 @@ impl Ask {
     /// go to the origin as they are.
     pub(super) fn slice_bytes(&self) -> Option<u64> {
         let size = self.policy().slice?.bytes();
-        (size > 0 && (self.joins_others() || self.method == Method::HEAD)).then_some(size)
+        // The content of a query goes with each request.
+        (size > 0 && self.query.is_none() && (self.joins_others() || self.method == Method::HEAD))
+            .then_some(size)
     }
 }
 

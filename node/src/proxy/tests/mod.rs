@@ -11,6 +11,7 @@ mod hits;
 mod messages;
 mod parts;
 mod passing;
+mod queries;
 mod rules;
 mod slices;
 mod stale;
