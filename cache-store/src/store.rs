@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::disk::{Disk, Found};
+use crate::disk::{Disk, Found, Looked};
 use crate::entry::{Entry, Stored};
 use crate::fill::{Fill, Follower, Limits, Registry, Running, Writer};
 use crate::key::{Key, KeySecret};
@@ -82,14 +83,34 @@ pub(crate) struct Inner<M: Meta> {
     /// Raised, under its lock, by each change of a key that falls here. What a lookup brought from disk goes into memory
     /// only if nothing has changed since it began; and compare-and-set of a directory is one step.
     changes: Box<[Mutex<u64>]>,
+    /// Keys that are known to have no entry, as a word that is made of the key and of the count of changes it was
+    /// found at: any change makes it another. A slot holds the latest key that fell into it.
+    absent: Box<[AtomicU64]>,
 }
 
 /// Enough that two keys at work at the same moment rarely meet.
 const CHANGE_STRIPES: usize = 1024;
+/// Keys whose absence is remembered, at most.
+const ABSENT_SLOTS: usize = 1 << 14;
 
 impl<M: Meta> Inner<M> {
     fn changes(&self, key: &Key) -> MutexGuard<'_, u64> {
         self.changes[(key.hash() % CHANGE_STRIPES as u128) as usize].lock()
+    }
+
+    /// A key has changed, or is about to.
+    pub(crate) fn changed(&self, key: &Key) {
+        *self.changes(key) += 1;
+    }
+
+    fn absence(&self, key: &Key, changes: u64) -> (&AtomicU64, u64) {
+        let high = (key.hash() >> 64) as u64;
+        let slot = &self.absent[high as usize % ABSENT_SLOTS];
+        // An odd number of the golden ratio: each count gives another word. Zero is what nobody wrote.
+        (
+            slot,
+            (high ^ changes.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1,
+        )
     }
 
     /// Makes a new entry visible.
@@ -184,6 +205,7 @@ impl<M: Meta> Store<M> {
                 limits,
                 disk_max_bytes: budget.disk_max_bytes,
                 changes: (0..CHANGE_STRIPES).map(|_| Mutex::new(0)).collect(),
+                absent: (0..ABSENT_SLOTS).map(|_| AtomicU64::new(0)).collect(),
             }),
         })
     }
@@ -223,8 +245,20 @@ impl<M: Meta> Store<M> {
         }
         let disk = self.inner.disk.as_ref()?;
         let before = *self.inner.changes(key);
-        let found = disk.lookup(key, self.inner.limits.whole_max_bytes).await;
-        let entry = found.and_then(|found| self.entry_of(disk, key, found));
+        let (slot, absent) = self.inner.absence(key, before);
+        if slot.load(Ordering::Relaxed) == absent {
+            // What cannot be stored is asked for again and again, and the disk would be asked each time.
+            return None;
+        }
+        let looked = disk.lookup(key, self.inner.limits.whole_max_bytes).await;
+        let entry = match looked {
+            Looked::Found(found) => self.entry_of(disk, key, found),
+            Looked::Absent => {
+                slot.store(absent, Ordering::Relaxed);
+                None
+            }
+            Looked::Unknown => None,
+        };
         // Somebody else may have brought it meanwhile, from disk or from its origin.
         let changes = self.inner.changes(key);
         if let Some(entry) = self.peek(key) {

@@ -36,7 +36,7 @@ use crate::store::OpenError;
 use folder::Folder;
 use pending::{Owed, Pending};
 use queue::{Queue, Taken};
-pub(crate) use reading::{Found, Place};
+pub(crate) use reading::{Found, Looked, Place};
 pub(crate) use record::EntryRecord;
 use rocks::{Rocks, Table};
 use upkeep::Upkeep;

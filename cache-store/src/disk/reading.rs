@@ -20,6 +20,15 @@ pub(crate) struct Found {
     pub(crate) body: Option<Vec<Bytes>>,
 }
 
+/// What a lookup on disk says.
+pub(crate) enum Looked {
+    Found(Found),
+    /// There is none, and none is on its way to the disk.
+    Absent,
+    /// None that can be used now: it is being changed, cannot be read, or the disk did not answer in time.
+    Unknown,
+}
+
 /// Where a body's chunks are and how long it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
@@ -70,36 +79,54 @@ impl Disk {
 
     /// The entry under a key, with its whole body where that is at most `whole_max_bytes` long. All that is wrong is a
     /// miss. Of a longer body nothing is read: its reader checks the first chunk before anything is promised.
-    pub(crate) async fn lookup(self: &Arc<Self>, key: &Key, whole_max_bytes: u64) -> Option<Found> {
+    pub(crate) async fn lookup(self: &Arc<Self>, key: &Key, whole_max_bytes: u64) -> Looked {
         self.counts.lookups.add(1);
         let hash = key.hash();
         if self.writing(hash).pending.covers(hash) {
-            return None;
+            return Looked::Unknown;
         }
         let (disk, key) = (self.clone(), key.clone());
         let found = self
             .ask(self.options.lookup_deadline, move |rocks| {
                 disk.find(rocks, &key, whole_max_bytes)
             })
-            .await??;
+            .await;
         // A change that came while the disk was read makes the answer one of before.
         if self.writing(hash).pending.covers(hash) {
-            return None;
+            return Looked::Unknown;
         }
-        self.counts.hits.add(1);
-        Some(found)
+        match found {
+            Some(Looked::Found(found)) => {
+                self.counts.hits.add(1);
+                Looked::Found(found)
+            }
+            Some(other) => other,
+            None => Looked::Unknown,
+        }
     }
 
-    fn find(self: &Arc<Self>, rocks: &Rocks, key: &Key, whole_max_bytes: u64) -> Option<Found> {
-        let bytes = match rocks.record(Table::Entries, key.hash()) {
-            Ok(bytes) => bytes?,
+    fn find(self: &Arc<Self>, rocks: &Rocks, key: &Key, whole_max_bytes: u64) -> Looked {
+        match rocks.record(Table::Entries, key.hash()) {
+            Ok(None) => Looked::Absent,
+            Ok(Some(bytes)) => self
+                .read(rocks, key, &bytes, whole_max_bytes)
+                .map_or(Looked::Unknown, Looked::Found),
             Err(error) => {
                 self.damaged(&error);
                 self.remove(key);
-                return None;
+                Looked::Unknown
             }
-        };
-        let record = match EntryRecord::decode(&bytes, key) {
+        }
+    }
+
+    fn read(
+        self: &Arc<Self>,
+        rocks: &Rocks,
+        key: &Key,
+        bytes: &[u8],
+        whole_max_bytes: u64,
+    ) -> Option<Found> {
+        let record = match EntryRecord::decode(bytes, key) {
             Ok(record) => record,
             Err(record::RecordError::OtherKey) => return None,
             Err(error) => {

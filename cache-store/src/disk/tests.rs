@@ -47,7 +47,7 @@ async fn a_lookup_that_is_not_answered_in_time_is_a_miss() {
     let disk = disk(dir.path(), Duration::from_millis(30));
     let key = Key::new(&KeySecret::new([1; 16]), "a");
     let release = hold([(&disk.reads, READERS)].into_iter());
-    assert!(disk.lookup(&key, 1000).await.is_none());
+    assert!(!matches!(disk.lookup(&key, 1000).await, Looked::Found(_)));
     assert_eq!(
         disk.directory(&key).await,
         Err(crate::read::ReadError::Slow)
@@ -98,7 +98,9 @@ async fn what_a_queued_change_will_replace_is_not_believed() {
     let encoded = record.encode(&key);
     assert!(disk.commit(&key, fill, || Some(encoded), |_| {}));
     disk.flush().await;
-    let found = disk.lookup(&key, 1000).await.expect("it was committed");
+    let Looked::Found(found) = disk.lookup(&key, 1000).await else {
+        panic!("it was committed");
+    };
     assert_eq!(
         (found.record, found.body.unwrap()),
         (record, vec!["hello".into()])
@@ -107,7 +109,7 @@ async fn what_a_queued_change_will_replace_is_not_believed() {
     let release = hold(disk.writes.iter().map(|writing| (&writing.queue, 1)));
     assert!(disk.remove(&key));
     assert!(
-        disk.lookup(&key, 1000).await.is_none(),
+        !matches!(disk.lookup(&key, 1000).await, Looked::Found(_)),
         "also while the removal waits"
     );
     drop(release);

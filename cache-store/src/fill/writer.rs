@@ -349,6 +349,8 @@ impl<M: Meta> Writer<M> {
             let (record, fill) = (entry.record(), self.fill.clone());
             let ready = move || (!fill.disk_failed()).then_some(record);
             disk.commit(&self.fill.key, self.fill.fill, ready, drop);
+            // Who found none on disk until here must not remember it.
+            self.store.changed(&self.fill.key);
         } else if let Some(disk) = &self.fill.disk {
             // What the disk has is older than what memory has now.
             disk.remove(&self.fill.key);

@@ -244,6 +244,43 @@ async fn directories_are_replaced_by_compare_and_set_and_survive() {
     assert!(get(&store, &key).await.is_some());
 }
 
+/// What is asked for again and again and never stored costs the disk one look; what is stored after that is found, on
+/// disk alone too, and so it is known when it is gone.
+#[tokio::test]
+async fn absence_is_remembered_until_something_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 32, 64);
+    for (name, length) in [("small", 10_000_usize), ("large", 12 << 20)] {
+        let key = store.key(name);
+        let before = store.stats().disk_lookups;
+        for _ in 0..5 {
+            assert!(store.lookup(&key).await.is_none());
+        }
+        assert_eq!(store.stats().disk_lookups, before + 1, "{name}");
+        for round in 1..=3 {
+            let content = body(round, length);
+            put(&store, &key, "x", &content).await;
+            store.flush().await;
+            assert!(
+                get(&store, &key).await.as_deref() == Some(&content[..]),
+                "{name}"
+            );
+            store.remove(&key);
+            store.flush().await;
+            for _ in 0..3 {
+                assert!(store.lookup(&key).await.is_none(), "{name}");
+            }
+        }
+        put(&store, &key, "x", &body(9, length)).await;
+    }
+    store.close();
+    // Another store knows nothing of it, and finds what there is.
+    let store = open(dir.path(), 32, 64);
+    for name in ["small", "large"] {
+        assert!(get(&store, &store.key(name)).await.is_some(), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn bodies_without_a_declared_length_and_in_odd_pieces_come_back() {
     let dir = tempfile::tempdir().unwrap();

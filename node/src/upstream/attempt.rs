@@ -352,7 +352,7 @@ impl Attempt<'_> {
     fn body(&self, response: Response<Incoming>, back: Back) -> Response<Body> {
         response.map(|incoming| {
             if incoming.is_end_stream() {
-                back.give(&self.state);
+                back.give(self.state);
                 return Body::Empty;
             }
             Body::stream(OriginBody::new(

@@ -26,8 +26,6 @@ use super::load::Berth;
 use super::outgoing::Outgoing;
 use super::shared::STREAMS_MAX;
 
-/// Fields in the head of a response.
-const RESPONSE_FIELDS_MAX: usize = 256;
 /// Bytes in the head of a response.
 const RESPONSE_HEAD_BYTES_MAX: usize = 128 * 1024;
 /// HTTP/2: what one response may have on its way to a client who does not read.
@@ -224,7 +222,7 @@ where
         return converse_h2(stream, tasks, berth).await;
     }
     let (sender, connection) = http1::Builder::new()
-        .max_headers(RESPONSE_FIELDS_MAX)
+        // At most 100 fields, hyper's own default: any other number costs an allocation per response.
         .max_header_size(RESPONSE_HEAD_BYTES_MAX)
         // A proxy mends both on the way, or refuses the answer (RFC 9112 §5.1, §5.2).
         .allow_spaces_after_header_name_in_responses(true)
