@@ -164,7 +164,7 @@ impl Value for ByteSize {
         const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
         let unit = UNITS
             .iter()
-            .find(|(unit, _)| self.0 > 0 && self.0 % unit == 0);
+            .find(|(unit, _)| self.0 > 0 && self.0.is_multiple_of(*unit));
         match unit {
             Some((unit, name)) => format!("{} {name}", self.0 / unit),
             None => format!("{} B", self.0),

@@ -76,7 +76,7 @@ fn is_plain(site: &Site, client: &Client) -> bool {
         && status_key_for.is_empty()
         && auth.signed.is_none()
         && maintenance.is_none()
-        && !(*redirect_http && !client.tls)
+        && (!*redirect_http || client.tls)
         && !(hsts.is_some() && client.tls)
         && deny_networks.is_empty()
         && deny_countries.is_empty()

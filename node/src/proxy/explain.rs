@@ -20,6 +20,7 @@ use super::lookup::Stored;
 use super::outcome::{Fwd, Own, Refusal};
 use super::purging::is_purge;
 use super::reuse::{Because, Reuse};
+use super::variants::rank;
 use super::{Proxy, apart, headers, vary};
 use crate::config::auth::Demand;
 use crate::config::rule::Ruling;
@@ -392,6 +393,9 @@ impl Proxy {
 
     /// What a request would find, purged or not, and in which tier.
     async fn look(&self, ask: &Ask) -> (Option<(Stored, &'static str)>, Fwd) {
+        if ask.site.rules.divides() {
+            self.recall_writes(ask).await;
+        }
         let primary = self.store.key(ask.primary());
         let mut fwd = Fwd::Miss;
         if let Some(found) = self.look_at(&primary).await {
@@ -401,15 +405,23 @@ impl Proxy {
             fwd = Fwd::VaryMiss;
         }
         let directory = self.directory(&primary).await;
+        let mut best = None;
         for whole in directory.keys(primary.whole(), &ask.headers) {
             fwd = Fwd::VaryMiss;
-            if let Some(found) = self.look_at(&self.store.key(whole)).await
-                && vary::matches(&found.0.meta().selection, &ask.headers)
-            {
-                return (Some(found), fwd);
+            let Some(found) = self.look_at(&self.store.key(whole)).await else {
+                continue;
+            };
+            let meta = found.0.meta();
+            if !vary::matches(&meta.selection, &ask.headers) {
+                continue;
+            }
+            let usable = self.usable(ask, Arc::clone(&found.0)).is_some();
+            let rank = (usable, rank(meta));
+            if best.as_ref().is_none_or(|(best, _)| rank > *best) {
+                best = Some((rank, found));
             }
         }
-        (None, fwd)
+        (best.map(|(_, found)| found), fwd)
     }
 
     async fn look_at(&self, key: &Key) -> Option<(Stored, &'static str)> {

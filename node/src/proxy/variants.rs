@@ -185,9 +185,9 @@ impl Proxy {
 }
 
 /// By which of several is chosen.
-type Rank = (bool, SystemTime);
+pub(super) type Rank = (bool, SystemTime);
 
-fn rank(meta: &HttpMeta) -> Rank {
+pub(super) fn rank(meta: &HttpMeta) -> Rank {
     let generated = date(&meta.head, DATE).unwrap_or(meta.freshness.response_time);
     (!meta.selection.is_empty(), generated)
 }
