@@ -3,9 +3,14 @@
 //! Secrets are never in a site's file, which every node keeps in its log: the file names files that lie on each node
 //! (`[data] secrets`).
 
-use http::HeaderValue;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue};
 
 use super::policy::Value;
+use super::site::Site;
 
 /// What a request has to bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +21,8 @@ pub enum Demand {
     Signed,
     /// A user's name and password: `[auth.basic]`.
     Basic,
+    /// The word of a server: `[auth.forward]`.
+    Forward,
 }
 
 impl Value for Demand {
@@ -24,18 +31,36 @@ impl Value for Demand {
             Self::Nothing => "none",
             Self::Signed => "signed",
             Self::Basic => "basic",
+            Self::Forward => "forward",
         }
         .to_owned()
     }
 }
 
 /// By what demands are checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct AuthSettings {
     /// Signed URLs.
     pub signed: Option<Signed>,
     /// Names and passwords.
     pub basic: Option<Basic>,
+    /// A server that is asked.
+    pub forward: Option<Forward>,
+}
+
+/// A server that is asked about each request.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// The server, as a site of one origin: so it is resolved, spoken to and noticed to be down like any.
+    pub server: Arc<Site>,
+    /// Path and query that it is asked for.
+    pub target: PathAndQuery,
+    /// For all of it.
+    pub timeout: Duration,
+    /// Fields of the request that it sees.
+    pub send: Vec<HeaderName>,
+    /// Fields of its answer that the origin sees, and that are in the key.
+    pub copy: Vec<HeaderName>,
 }
 
 /// Signed URLs.

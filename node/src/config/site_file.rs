@@ -43,7 +43,7 @@ pub fn parse(text: &str, name: &str) -> Result<Site, ConfigError> {
     let (cache, mut base) = cache::cache(raw.cache, &source)?;
     let compression = compression::compression(raw.compression, &mut base, &source)?;
     headers::headers("headers", raw.headers, &mut base, &source)?;
-    let auth = auth::auth(raw.auth, &mut base, &source)?;
+    let auth = auth::auth(&raw.name, raw.auth, &mut base, &source)?;
     let rules = rule::rules(base, raw.rule, &source)?;
     if let Some(demand) = rules.base().auth {
         auth::is_met(demand, &auth, "auth.require", &source)?;

@@ -78,6 +78,12 @@ fn part(key: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
     key.extend_from_slice(bytes);
 }
 
+/// What a server's word adds to the key: a field that the origin is shown, as one that the site keys.
+pub(super) fn copied(key: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    part(key, b'h', name.as_str().as_bytes());
+    part(key, b'l', value.as_bytes());
+}
+
 /// The parts of such a key in words: kind and value.
 pub(super) fn told(mut key: &[u8]) -> Vec<(String, String)> {
     let mut told = Vec::new();

@@ -544,6 +544,7 @@ pub(super) fn of_own(own: Own) -> String {
         Own::Denied => "403: the client is on the site's list",
         Own::Limited => "429: the client asks too often",
         Own::Redirect => "the client is sent elsewhere: to https, or by a rule's `redirect`",
+        Own::Refused => "the server that the site asks about each request said no",
         Own::Unsigned => "403: the site wants signed URLs",
         Own::Unauthorized => "401: the site wants a name and a password",
         Own::AuthUnavailable => "503: what a demand is checked by cannot be had",

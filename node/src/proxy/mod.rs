@@ -107,10 +107,11 @@ use crate::observe::access::AccessLog;
 use crate::protect::Protect;
 use crate::view::{PurgeBook, Views};
 use admit::Ask;
-use auth::Passwords;
+use auth::{Passwords, Refused, Words};
 use encode::Encoders;
 use finish::Receipt;
 use marks::Marks;
+use outcome::Own;
 
 /// What the proxy is made of. Everything is shared with others; the proxy owns none of it alone.
 pub struct Parts<U> {
@@ -161,6 +162,7 @@ pub struct Proxy {
     protect: Arc<Protect>,
     secrets: Secrets,
     passwords: Passwords,
+    words: Words,
     fills: Runtime,
     fill_permits: Arc<Semaphore>,
     fill_tasks: TaskTracker,
@@ -201,6 +203,7 @@ impl Proxy {
             protect: parts.protect,
             secrets: parts.secrets,
             passwords: Passwords::default(),
+            words: Words::default(),
             fills: parts.fills,
             fill_permits: Arc::new(Semaphore::new(parts.fills_max)),
             fill_tasks: TaskTracker::new(),
@@ -241,10 +244,14 @@ impl Handle for Proxy {
                         let (response, passage) = self.answer(&ask, body, id).await;
                         (ask, response, passage)
                     }
-                    Err(turned) => {
+                    Err(Refused::ByUs(turned)) => {
                         let passage = Passage::new(Outcome::Own(turned.own));
                         let response = self.own(&turned, &ask.method, id, &passage);
                         (ask, response, passage)
+                    }
+                    Err(Refused::ByServer(response)) => {
+                        let passage = Passage::new(Outcome::Own(Own::Refused));
+                        (ask, *response, passage)
                     }
                 };
                 self.dress(&ask, &mut response, &passage, receipt.request_id);

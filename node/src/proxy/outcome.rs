@@ -89,6 +89,8 @@ pub enum Own {
     Redirect,
     /// 403: the site wants signed URLs, and this one is not, or not any more, or not for this client.
     Unsigned,
+    /// The server that the site has asked about it said no, in its own words.
+    Refused,
     /// 401: the site wants a name and a password.
     Unauthorized,
     /// 503: what a demand is checked by cannot be had, or too many are being checked.
@@ -119,6 +121,7 @@ impl Own {
             Self::Denied => "denied",
             Self::Limited => "limited",
             Self::Redirect => "redirect",
+            Self::Refused => "refused",
             Self::Unsigned => "unsigned",
             Self::Unauthorized => "unauthorized",
             Self::AuthUnavailable => "auth-unavailable",
@@ -172,7 +175,9 @@ impl Outcome {
             Self::Miss => 4,
             Self::Uncacheable(_) => 5,
             Self::Bypass(_) => 6,
-            Self::Own(Own::Denied | Own::Limited | Own::Unsigned | Own::Unauthorized) => 7,
+            Self::Own(
+                Own::Denied | Own::Limited | Own::Unsigned | Own::Refused | Own::Unauthorized,
+            ) => 7,
             Self::Own(Own::NoOrigin) => 8,
             Self::Own(_) => 9,
         }

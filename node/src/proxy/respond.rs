@@ -334,7 +334,7 @@ fn status_of(own: Own) -> StatusCode {
         Own::Denied => StatusCode::FORBIDDEN,
         Own::Limited => StatusCode::TOO_MANY_REQUESTS,
         Own::Redirect => StatusCode::PERMANENT_REDIRECT,
-        Own::Unsigned => StatusCode::FORBIDDEN,
+        Own::Unsigned | Own::Refused => StatusCode::FORBIDDEN,
         Own::Unauthorized => StatusCode::UNAUTHORIZED,
         Own::AuthUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Own::Maintenance => StatusCode::SERVICE_UNAVAILABLE,

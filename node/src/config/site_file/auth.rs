@@ -1,17 +1,31 @@
 //! `[auth]`, and `auth` in rules.
 
-use http::HeaderValue;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::super::auth::{AuthSettings, Basic, Demand, Signed};
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, COOKIE};
+
+use super::super::auth::{AuthSettings, Basic, Demand, Forward, Signed};
 use super::super::error::ConfigError;
 use super::super::policy::Policy;
 use super::super::raw;
+use super::super::site::{HostHeader, Origin, OriginLimits, OriginProtocol, Site};
 use super::super::text::Text;
+use super::super::units::OneOrMore;
+use super::{headers, origin};
 
 const KEYS_MAX: usize = 20;
+/// Fields that a server is sent, and that are copied from its answer.
+const FIELDS_MAX: usize = 20;
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
+const FORWARD_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Questions to one server at once, on each node; more wait in the origin's own queue.
+const FORWARD_AT_ONCE_MAX: usize = 256;
 
 /// The section, and what it demands of the whole site.
 pub(super) fn auth(
+    site: &str,
     raw: raw::Auth,
     base: &mut Policy,
     source: &Text<'_>,
@@ -55,6 +69,9 @@ pub(super) fn auth(
             forwards: raw.forward,
         });
     }
+    if let Some(raw) = raw.forward {
+        settings.forward = Some(forward(site, raw, source)?);
+    }
     if let Some(written) = raw.require {
         base.auth = Some(demand(written));
     }
@@ -66,7 +83,87 @@ pub(super) const fn demand(written: raw::Demand) -> Demand {
         raw::Demand::None => Demand::Nothing,
         raw::Demand::Signed => Demand::Signed,
         raw::Demand::Basic => Demand::Basic,
+        raw::Demand::Forward => Demand::Forward,
     }
+}
+
+/// A server that is asked. It is an origin like any, but that its answers are no content.
+fn forward(site: &str, raw: raw::Forward, source: &Text<'_>) -> Result<Forward, ConfigError> {
+    let at = "auth.forward.url";
+    let (base, target) = match raw.url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            (format!("{scheme}://{authority}"), path)
+        }
+        None => (raw.url.clone(), ""),
+    };
+    let (tls, host, port) = origin::origin_url(&base).map_err(|what| source.wrong(at, what))?;
+    let target = match target {
+        "" => "/",
+        path => path,
+    };
+    let target = target.parse().map_err(|_| {
+        source.wrong(
+            at,
+            format!("the path of \"{}\" cannot be asked for", raw.url),
+        )
+    })?;
+    let timeout = raw.timeout.map_or(FORWARD_TIMEOUT, |span| span.0);
+    if timeout.is_zero() || timeout > FORWARD_TIMEOUT_MAX {
+        let what =
+            "`timeout` must be more than nothing and at most 30s: every request waits for it";
+        return Err(source.wrong("auth.forward.timeout", what));
+    }
+    let list = |key: &str, written: Option<OneOrMore>| {
+        let written = written.map(|list| list.0);
+        let names = written.unwrap_or_default();
+        if names.len() > FIELDS_MAX {
+            let what = format!("more than {FIELDS_MAX} fields");
+            return Err(source.wrong(&format!("auth.forward.{key}"), what));
+        }
+        let names = names.iter().enumerate().map(|(index, name)| {
+            headers::origin_field(name)
+                .map_err(|what| source.wrong(&format!("auth.forward.{key}.{index}"), what))
+        });
+        names.collect::<Result<Vec<_>, _>>()
+    };
+    let send = match raw.send {
+        None => vec![AUTHORIZATION, COOKIE],
+        given => list("send", given)?,
+    };
+    let origin = Origin {
+        name: "auth".into(),
+        tls,
+        host: host.into(),
+        port,
+        region: None,
+        point: None,
+        weight: 1,
+        backup: false,
+        protocol: OriginProtocol::Http1,
+        limits: OriginLimits {
+            requests_max: Some(FORWARD_AT_ONCE_MAX),
+            queue_timeout: timeout,
+            ..OriginLimits::default()
+        },
+        host_header: HostHeader::Origin,
+        health: None,
+        tls_ca: None,
+        connect_timeout: timeout,
+        response_timeout: timeout,
+    };
+    Ok(Forward {
+        server: Arc::new(Site {
+            // No site can be called so.
+            name: format!("{site}/auth").into(),
+            origins: vec![origin],
+            ..Site::default()
+        }),
+        target,
+        timeout,
+        send,
+        copy: list("copy", raw.copy)?,
+    })
 }
 
 /// Is there a section for what is demanded?
@@ -80,6 +177,7 @@ pub(super) fn is_met(
         Demand::Nothing => return Ok(()),
         Demand::Signed => (settings.signed.is_none(), "signed"),
         Demand::Basic => (settings.basic.is_none(), "basic"),
+        Demand::Forward => (settings.forward.is_none(), "forward"),
     };
     if !missing {
         return Ok(());
@@ -155,6 +253,18 @@ mod tests {
             (
                 "[auth.signed]\nkeys = {}\n",
                 "s.toml:6: 1 to 20 keys are needed; write `keys = { 2026a = \"shop-url-2026a\" }`: a name in URLs, and its file",
+            ),
+            (
+                "[auth.forward]\nurl = \"localhost/check\"\n",
+                "s.toml:6: \"localhost/check\" is not a URL (relative URL without a base); write it like \"https://o1.shop.example\"",
+            ),
+            (
+                "[auth.forward]\nurl = \"http://127.0.0.1:1/\"\ncopy = [\"Via\"]\n",
+                "s.toml:7: the field via is set by the proxy itself",
+            ),
+            (
+                "[auth.forward]\nurl = \"http://127.0.0.1:1/\"\ntimeout = \"1m\"\n",
+                "s.toml:7: `timeout` must be more than nothing and at most 30s: every request waits for it",
             ),
             (
                 "[auth.basic]\nusers = \"u\"\nrealm = \"a\\\"b\"\n",

@@ -88,6 +88,11 @@ fn text(
     }
 }
 
+/// A field that may be set on requests to origins.
+pub(super) fn origin_field(written: &str) -> Result<HeaderName, String> {
+    field(written, Side::Origin, false)
+}
+
 /// A field that may be changed on that side.
 fn field(written: &str, side: Side, removes: bool) -> Result<HeaderName, String> {
     let name: HeaderName = written

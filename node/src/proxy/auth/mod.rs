@@ -1,6 +1,6 @@
 //! Who may have it: asked before anything is looked up, and before the origin hears of the request.
 //!
-//! * [`signed`]: signed URLs. [`basic`]: names and passwords.
+//! * [`signed`]: signed URLs. [`basic`]: names and passwords. [`forward`]: a server's word.
 //! * [`secrets`]: the files on this node that both are checked by.
 //!
 //! A response behind a demand may be shared by all who meet it: each request is checked here first, and what it was
@@ -9,11 +9,13 @@
 //! as soon as the origin is given the credentials (`forward = true`).
 
 mod basic;
+mod forward;
 mod secrets;
 pub mod signed;
 
 use std::sync::Arc;
 
+use http::Response;
 use http::header::AUTHORIZATION;
 
 use super::Proxy;
@@ -21,9 +23,25 @@ use super::admit::{Ask, Turned};
 use super::outcome::Own;
 use super::purging::is_purge;
 use crate::config::auth::Demand;
+use crate::exchange::Body;
 
 pub(super) use basic::Passwords;
+pub(super) use forward::Words;
 pub use secrets::Secrets;
+
+/// Why a request does not pass.
+pub(super) enum Refused {
+    /// We say so.
+    ByUs(Turned),
+    /// A server says so, in these words.
+    ByServer(Box<Response<Body>>),
+}
+
+impl From<Turned> for Refused {
+    fn from(turned: Turned) -> Self {
+        Self::ByUs(turned)
+    }
+}
 
 impl Ask {
     /// Is something demanded of this request?
@@ -34,7 +52,7 @@ impl Ask {
 
 impl Proxy {
     /// Lets a request pass that meets what is demanded of it, without what it was checked by.
-    pub(super) async fn authenticate(&self, ask: Arc<Ask>) -> Result<Arc<Ask>, Turned> {
+    pub(super) async fn authenticate(&self, ask: Arc<Ask>) -> Result<Arc<Ask>, Refused> {
         // PURGE has a list of its own of who may, and never reaches an origin.
         if is_purge(&ask.method) {
             return Ok(ask);
@@ -45,6 +63,7 @@ impl Proxy {
                 self.check_signature(&ask).await?;
                 Ok(ask)
             }
+            Some(Demand::Forward) => self.ask_server(&ask).await,
             Some(Demand::Basic) => {
                 self.check_password(&ask).await?;
                 let forwards = ask

@@ -162,3 +162,83 @@ async fn a_page_under_a_style_sheets_name_is_not_stored() {
         assert!(bed.get("/account").await.cache_status().contains("; hit"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_asked_about_each_request() {
+    // It says who a cookie belongs to, sends strangers to a page, and is asked again unless it says for how long.
+    let server = Origin::start(script(|seen| {
+        let field = |name: &str| {
+            seen.headers
+                .get(name)
+                .map_or("", |value| value.to_str().unwrap())
+        };
+        match (field("cookie"), field("x-forwarded-uri")) {
+            ("user=ann", _) => reply(200, &[("x-user", "ann")], "ignored"),
+            ("user=bob", _) => reply(
+                204,
+                &[("x-user", "bob"), ("cache-control", "max-age=60")],
+                "",
+            ),
+            ("broken", _) => reply(500, &[], "trace"),
+            _ => reply(302, &[("location", "/login")], "please log in"),
+        }
+    }))
+    .await;
+    let settings = format!(
+        "[auth.forward]\nurl = \"http://{}/check?x=1\"\ncopy = [\"X-User\"]\n[[rule]]\nmatch = {{ path = \"/in/*\" }}\nauth = \"forward\"\n",
+        server.address
+    );
+    let bed = Bed::with(
+        &settings,
+        script(|seen| {
+            let user = seen.headers.get("x-user");
+            let user = user.map_or("nobody", |value| value.to_str().unwrap());
+            reply(200, FRESH, format!("for {user}"))
+        }),
+    )
+    .await;
+    let ask = async |cookie| {
+        bed.get_with("/in/a", &[("cookie", cookie), ("x-user", "root")])
+            .await
+    };
+    for (cookie, status, text) in [
+        ("user=ann", 200, "for ann"),
+        ("user=bob", 200, "for bob"),
+        ("user=ann", 200, "for ann"),
+        ("user=bob", 200, "for bob"),
+        ("", 302, "please log in"),
+        ("broken", 503, ""),
+    ] {
+        let got = ask(cookie).await;
+        assert_eq!(got.status.as_u16(), status, "{cookie}");
+        if !text.is_empty() {
+            assert_eq!(got.text(), text, "{cookie}");
+        }
+        assert!(!got.text().contains("trace"));
+    }
+    assert_eq!(ask("").await.field("location"), "/login");
+    // Each user's answer is stored once, and only for them.
+    assert_eq!(bed.origin.count(), 2);
+    let asked = server.seen.lock().clone();
+    let of = |cookie: &str| {
+        asked
+            .iter()
+            .filter(|seen| seen.headers["cookie"] == cookie)
+            .count()
+    };
+    assert_eq!((of("user=ann"), of("user=bob")), (2, 1));
+    let first = &asked[0];
+    assert_eq!(first.target, "/check?x=1");
+    assert_eq!(first.headers["x-forwarded-uri"], "/in/a");
+    assert_eq!(first.headers["x-forwarded-method"], "GET");
+    assert!(!first.headers.contains_key("x-user"));
+    assert_eq!(bed.get("/open").await.text(), "for nobody");
+    // Without the server nobody comes in, but for whom its word still holds.
+    let mut server = server;
+    server.die().await;
+    assert_eq!(
+        ask("user=ann").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(ask("user=bob").await.text(), "for bob");
+}
