@@ -3,7 +3,9 @@
 use std::io::{Read as _, Write as _};
 
 use http::Method;
-use nearside_tests::{Got, Mode, Origin, Reply, Request, Serve, run, run_program};
+use nearside_tests::{
+    Got, Mode, Origin, Reply, Request, Serve, eventually, patience, run, run_program,
+};
 
 /// A serve that runs a site of one origin.
 struct Site {
@@ -317,6 +319,73 @@ fn users_are_asked_for_their_passwords() {
                 "{}",
                 got.cache_status()
             );
+        }
+    });
+}
+
+#[test]
+fn a_server_decides_who_comes_in() {
+    run(async {
+        let server = Origin::start().await;
+        server.script("/check", |seen| match seen.field("cookie").as_deref() {
+            Some("user=ann") => Reply::new("").field("x-user", "ann"),
+            _ => Reply::new("who are you?")
+                .status(401)
+                .field("www-authenticate", "Cookie"),
+        });
+        let settings = format!(
+            "[auth]\nrequire = \"forward\"\n[auth.forward]\nurl = \"{}/check\"\ncopy = \"X-User\"\n",
+            server.url()
+        );
+        let site = Site::start(&settings).await;
+        site.origin.script("/page", |seen| {
+            Reply::new(seen.field("x-user").unwrap_or_default()).cache_control("max-age=600")
+        });
+        let ann = [("cookie", "user=ann"), ("x-user", "root")];
+        for _ in 0..2 {
+            let got = site.get("/page", &ann).await;
+            assert_eq!((got.status, decoded(&got)), (200, "ann".to_owned()));
+        }
+        assert_eq!(site.origin.asked_for("/page"), 1);
+        let got = site.get("/page", &[]).await;
+        assert_eq!(
+            (got.status, decoded(&got)),
+            (401, "who are you?".to_owned())
+        );
+        server.set_mode(Mode::Refusing);
+        assert_eq!(site.get("/page", &ann).await.status, 503);
+    });
+}
+
+#[test]
+fn explain_names_the_rule_that_sends_a_client_elsewhere() {
+    run(async {
+        let site = Site::start(
+            "[[rule]]\nmatch = { path = \"/old\" }\nredirect = { to = \"/new\" }\n\
+             [[rule]]\nmatch = { path = \"/app/*\" }\nrewrite = { strip_prefix = \"/app\" }\nheaders = { client = { set = { X-A = \"1\" } } }\n",
+        )
+        .await;
+        let socket = format!("unix:{}", site.serve.data().join("admin.sock").display());
+        let explain = async |path: &str| {
+            let url = format!("http://app.example{path}");
+            // The admin socket may come a moment later than the listener.
+            eventually("the node explains", patience(), async || {
+                let said = run_program(&["explain", &url, "--admin", &socket]).await;
+                match said.code {
+                    Some(0) => Ok(said.stdout),
+                    _ => Err(said.told()),
+                }
+            })
+            .await
+        };
+        let told = explain("/old").await;
+        assert!(
+            told.contains("redirect") && told.contains("302 /new"),
+            "{told}"
+        );
+        let told = explain("/app/x").await;
+        for word in ["rewrite", "/app/ to /", "headers.client", "set x-a"] {
+            assert!(told.contains(word), "{word} in {told}");
         }
     });
 }
