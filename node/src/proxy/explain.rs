@@ -11,8 +11,9 @@ use http::{Method, Request, Response, Uri};
 use nearside_cache_store::Key;
 use serde::{Deserialize, Serialize};
 
-use super::admit::Ask;
+use super::admit::{Ask, Turned};
 use super::answer::circumstances;
+use super::auth::Refused;
 use super::cache_status::with_key;
 use super::headers::CACHE_STATUS;
 use super::key::Target;
@@ -243,7 +244,13 @@ impl Proxy {
         let admitted = match self.admit_past(&view, client, parts, times, guard) {
             Ok(ask) => match ask.policy().auth {
                 // Both are checked on this node; nobody else is asked.
-                Some(Demand::Signed | Demand::Basic) => self.authenticate(Arc::new(ask)).await,
+                Some(Demand::Signed | Demand::Basic) => {
+                    let checked = self.authenticate(Arc::new(ask)).await;
+                    checked.map_err(|refused| match refused {
+                        Refused::ByUs(turned) => turned,
+                        Refused::ByServer(_) => Turned::new(Own::Refused),
+                    })
+                }
                 _ => Ok(Arc::new(ask)),
             },
             Err(turned) => Err(turned),
