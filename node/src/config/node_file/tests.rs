@@ -103,6 +103,10 @@ fn what_is_wrong_is_said_with_its_line_and_the_right_name() {
             "n.toml:5: `listen.metrics` and `listen.http` both want 0.0.0.0:80",
         ),
         (
+            "[node]\nname = \"lon1\"\n[listen]\nproxy_protocol = true\n",
+            "n.toml:4: `proxy_protocol` says what connections from `trusted_proxies` begin with, and there are none; name the proxies, as trusted_proxies = [\"10.0.0.0/8\"]",
+        ),
+        (
             "[node]\nname = \"lon1\"\n[listen]\nadmin = [\"127.0.0.1:9000\"]\n",
             "n.toml:4: the admin API at 127.0.0.1:9000 needs a token, also on loopback; set `token_file` in [admin]",
         ),
