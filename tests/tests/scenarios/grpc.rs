@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use nearside_tests::{Lab, Plan, places, run};
+use nearside_tests::{Authority, Lab, Origin, Plan, Request as Ask, places, run};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
@@ -172,5 +172,58 @@ fn both_sides_of_a_stream_talk_at_once() {
         assert_eq!(trailers["grpc-status"], "0");
         assert_eq!(trailers["grpc-message"], "20");
         assert_eq!(trailers["x-checksum"], "42");
+    });
+}
+
+/// An origin that speaks HTTP/2 over TLS where that is agreed on, else nothing.
+async fn secure_origin(authority: &Authority) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut config = authority.server_config(&[HOST]);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let service = hyper::service::service_fn(echo);
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+#[test]
+fn over_tls_the_protocol_is_what_both_sides_agree_on() {
+    run(async {
+        let authority = Authority::new();
+        let new = secure_origin(&authority).await;
+        let old = Origin::start_tls(&authority, &[HOST]).await;
+        let lab = Lab::start(Plan::new(&[("lon1", places::LONDON)])).await;
+        let cases = [
+            (format!("https://{new}"), "auto", 200),
+            (format!("https://{new}"), "h2", 200),
+            (format!("https://{new}"), "http1", 502),
+            (old.url(), "auto", 404),
+            (old.url(), "h2", 502),
+        ];
+        for (url, protocol, status) in cases {
+            let text = format!(
+                "name = \"rpc\"\nhosts = [\"{HOST}\"]\n[[origin]]\nurl = \"{url}\"\n\
+                 protocol = \"{protocol}\"\ntls = {{ ca = \"\"\"{}\"\"\" }}\n",
+                authority.pem()
+            );
+            lab.apply("site", "rpc", &text).await;
+            for _ in 0..2 {
+                let asked = Ask::new(Method::POST, HOST, "/x").body("words");
+                let got = asked.to(lab.node("lon1").http()).send().await;
+                assert_eq!(got.status, status, "{protocol} {url}: {got:?}");
+                if status == 200 {
+                    assert_eq!(got.body, "words");
+                }
+            }
+        }
     });
 }

@@ -188,3 +188,34 @@ fn a_refusal_comes_before_the_content_and_the_connection_ends() {
         }
     });
 }
+
+#[test]
+fn early_hints_come_before_the_answer() {
+    run(async {
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nConnection: x\r\n\r\n\
+            HTTP/1.1 102 Processing\r\n\r\n";
+        let done = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=60\r\n\r\nok";
+        let (address, _told) = origin(hints, done).await;
+        let serve = Serve::start(&[&format!("http://{address}")], &[]).await;
+        let mut stream = connect(&serve).await;
+        let ask = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let first = head(&mut stream).await.to_lowercase();
+        assert!(first.starts_with("http/1.1 103 "), "{first}");
+        assert!(
+            first.contains("link: </style.css>\r\n") && !first.contains("connection"),
+            "{first}"
+        );
+        assert!(head(&mut stream).await.starts_with("HTTP/1.1 102 "));
+        assert!(head(&mut stream).await.starts_with("HTTP/1.1 200 "));
+        let mut body = [0; 2];
+        stream.read_exact(&mut body).await.unwrap();
+        // From the cache there is nothing to wait for, and so nothing to say before.
+        stream.write_all(ask).await.unwrap();
+        let got = head(&mut stream).await;
+        assert!(
+            got.starts_with("HTTP/1.1 200 ") && got.contains("hit"),
+            "{got}"
+        );
+    });
+}
