@@ -203,7 +203,7 @@ impl Proxy {
             && let Some(slice_bytes) = ask.slice_bytes()
         {
             match self.answer_in_slices(&mut errand, slice_bytes).await {
-                Way::Answered(answered) => return Some(answered),
+                Way::Answered(answered) => return Some(*answered),
                 Way::Look => return None,
                 Way::Usual => {}
             }

@@ -87,7 +87,7 @@ impl Parts {
             &self.lead.meta().head,
             length,
         ) {
-            Part::Whole => Some(vec![0..length]),
+            Part::Whole => Some(std::iter::once(0..length).collect()),
             Part::Bytes(range) => Some(vec![range]),
             Part::Several(ranges) => Some(ranges),
             Part::Unsatisfiable => None,

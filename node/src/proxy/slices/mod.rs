@@ -41,7 +41,7 @@ const NOT_SLICED: &str = "not-sliced";
 /// Where a request goes that might be answered in slices.
 pub(super) enum Way {
     /// To its end.
-    Answered(Answered),
+    Answered(Box<Answered>),
     /// Back: there is more to be found by now.
     Look,
     /// On, as if there were no slices.
@@ -135,7 +135,7 @@ impl Proxy {
                     ..Passage::new(outcome)
                 };
                 let sent = self.send_slices(ask, about, passage, slice_bytes).await;
-                return sent.map_or(Way::Look, Way::Answered);
+                return sent.map_or(Way::Look, |sent| Way::Answered(Box::new(sent)));
             }
             errand.fwd = Fwd::Stale;
         }
@@ -160,7 +160,7 @@ impl Proxy {
                 Err(FillEnd::Failed(reason)) => {
                     let status = StatusCode::BAD_GATEWAY;
                     let unanswered = Unanswered { status, reason };
-                    return Way::Answered(self.unanswered(errand, &unanswered).await);
+                    return Way::Answered(Box::new(self.unanswered(errand, &unanswered).await));
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Proxy {
             None => Told::Again,
         };
         match self.told(errand, told, slice_bytes).await {
-            Some(answered) => Way::Answered(answered),
+            Some(answered) => Way::Answered(Box::new(answered)),
             None => look(errand),
         }
     }
