@@ -115,8 +115,9 @@ pub(super) fn storable(exchange: Exchange<'_>) -> Result<Storable, Refusal> {
     let stale_use = exchange.lifetime.is_explicit()
         && (directives.stale_if_error.unwrap_or(0) > 0
             || directives.stale_while_revalidate.unwrap_or(0) > 0);
-    let useful =
-        exchange.lifetime.seconds > 0 || exchange.site_ttl || has_validator(answer) || stale_use;
+    // Nor is what must be asked about at every use, and cannot be.
+    let usable = exchange.lifetime.seconds > 0 || exchange.site_ttl || stale_use;
+    let useful = has_validator(answer) || usable && directives.no_cache != Scope::Whole;
     if !useful {
         return Err(match exchange.lifetime.source {
             Source::Unknown | Source::Heuristic => Refusal::NoFreshness,
@@ -252,6 +253,8 @@ mod tests {
         plain.check(&[(CC, "max-age=1")], Ok(&[]));
         plain.check(&[("etag", "\"a\"")], Ok(&[]));
         plain.check(&[(CC, "no-cache"), ("etag", "\"a\"")], Ok(&[]));
+        plain.check(&[(CC, "no-cache, max-age=1")], Err(Refusal::Expired));
+        plain.check(&[(CC, "no-cache=\"x-a\", max-age=1")], Ok(&["x-a"]));
         plain.check(&[(CC, "max-age=0, stale-if-error=9")], Ok(&[]));
         plain.check(&[], Err(Refusal::NoFreshness));
         plain.check(&[(CC, "max-age=0")], Err(Refusal::Expired));
