@@ -53,9 +53,15 @@ async fn heard(nodes: &[&Node], host: &str, paths: &[&str]) {
 async fn fill(nodes: &[&Node], host: &str, paths: &[&str]) {
     for node in nodes {
         for path in paths {
-            node.get(host, path).send().await;
-            let got = node.get(host, path).send().await;
-            assert!(got.is_hit(), "{} {path}: {}", node.name, got.cache_status());
+            // News of an earlier write may still be on their way.
+            eventually("it is stored", patience(), async || {
+                let got = node.get(host, path).send().await;
+                match got.is_hit() {
+                    true => Ok(()),
+                    false => Err(format!("{} {path}: {}", node.name, got.cache_status())),
+                }
+            })
+            .await;
         }
     }
 }
