@@ -1,10 +1,12 @@
-//! What a hit in memory costs, and of what: the key, the lookup, and the whole from request to response (where
-//! `head` is a hit without a body, and `not-modified` one without its fields).
+//! What a hit in memory costs, and of what: the key, the lookup, freshness, the shortest way from a plain head to the
+//! bytes of an answer (`at-once`), and the whole from request to response (where `head` is a hit without a body, and
+//! `not-modified` one without its fields).
 //!
 //! `cargo bench -p nearside-node --bench hit`. Times are of the machine; `docs/decisions/0700` has instructions.
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -13,7 +15,7 @@ use http_body_util::BodyExt as _;
 use nearside_cache_store::{Options, Store};
 use nearside_node::config::site::Site;
 use nearside_node::config::site_file;
-use nearside_node::exchange::{Body, Client, Handle};
+use nearside_node::exchange::{Body, Client, Handle, PlainHead, RawField};
 use nearside_node::observe::access::AccessLog;
 use nearside_node::protect::{Protect, ProtectMetrics};
 use nearside_node::proxy::key::{Authority, Target, primary};
@@ -124,6 +126,39 @@ fn hit(criterion: &mut Criterion) {
     criterion.bench_function("lookup", |bencher| {
         bencher.iter(|| black_box(store.peek_whole(black_box(&whole))).expect("an entry"));
     });
+    let entry = store.peek_whole(&whole).expect("an entry");
+    criterion.bench_function("freshness", |bencher| {
+        let (meta, policy) = (entry.meta(), site.rules.base());
+        bencher.iter(|| {
+            let now = SystemTime::now();
+            let left_s = meta.freshness.ttl_s(meta.status, policy, now);
+            black_box((left_s, meta.freshness.age_s(now)))
+        });
+    });
+    // Head writing and all that comes before it, of a plain request: the shortest way to a hit.
+    for (name, fields) in [
+        ("at-once", &[][..]),
+        (
+            "at-once-not-modified",
+            &[RawField {
+                name: "If-None-Match",
+                value: b"\"5f3e-400\"",
+            }],
+        ),
+    ] {
+        let head = PlainHead {
+            target: "/assets/app.js?v=17",
+            host: "shop.example",
+            fields,
+        };
+        let mut out = Vec::new();
+        criterion.bench_function(&format!("hit/{name}"), |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                proxy.at_once(&client, &head, &mut out).expect("a hit")
+            });
+        });
+    }
     for (name, method, fields) in [
         ("whole", Method::GET, &[][..]),
         ("head", Method::HEAD, &[]),

@@ -155,8 +155,9 @@ impl Proxy {
         if choosing.accept_encoding && !says_nothing_of_codings(meta) {
             return None;
         }
-        let mut unchanged = false;
-        if conditions || !meta.selection.is_empty() {
+        let mut unchanged =
+            conditions && meta.selection.is_empty() && names_tag(head.fields, meta.head.get(ETAG));
+        if !unchanged && (conditions || !meta.selection.is_empty()) {
             let fields = chosen_by(head.fields, conditions, &meta.selection)?;
             if needs_origin(&fields) || !vary::matches(&meta.selection, &fields) {
                 return None;
@@ -263,6 +264,30 @@ fn authority(field: &str, tls: bool) -> Option<(Rc<str>, usize)> {
         *last = Some((field.into(), tls, Rc::clone(&authority), host_len));
         Some((authority, host_len))
     })
+}
+
+/// Is there one condition, which names the stored tag in the very bytes? So most clients ask, and nothing need be parsed:
+/// other ways of saying it are for [`not_modified`].
+fn names_tag(fields: &[RawField<'_>], tag: Option<&HeaderValue>) -> bool {
+    let Some(tag) = tag.map(HeaderValue::as_bytes) else {
+        return false;
+    };
+    let begins_condition = |field: &&RawField<'_>| {
+        let begin = field.name.as_bytes().get(..3);
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(b"if-"))
+    };
+    let mut asked = fields.iter().filter(begins_condition);
+    let (Some(field), None) = (asked.next(), asked.next()) else {
+        return false;
+    };
+    // One tag, with nothing in its quotes that a list of tags could be made of.
+    let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
+    let inner = opaque
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""));
+    field.name.eq_ignore_ascii_case("if-none-match")
+        && field.value == tag
+        && inner.is_some_and(|inner| !inner.iter().any(|byte| matches!(byte, b'"' | b',')))
 }
 
 /// Is a stored response the same for whatever content codings a client takes?

@@ -91,14 +91,14 @@ pub(super) struct Circumstances<'a> {
 impl Freshness {
     /// Seconds since the response was generated, as `Age` says.
     #[must_use]
-    pub(super) fn age_s(&self, now: SystemTime) -> u64 {
+    pub fn age_s(&self, now: SystemTime) -> u64 {
         current_age(self.initial_age_s, self.response_time, now)
     }
 
     /// Seconds of freshness left; negative when stale. What a site says counts from arrival: the origin's
     /// own clock has no say in it.
     #[must_use]
-    pub(super) fn ttl_s(&self, status: StatusCode, policy: &Policy, now: SystemTime) -> i64 {
+    pub fn ttl_s(&self, status: StatusCode, policy: &Policy, now: SystemTime) -> i64 {
         let own = || signed(self.lifetime_s) - signed(self.age_s(now));
         if policy.ttl.is_none() && policy.ttl_min.is_none() && policy.ttl_max.is_none() {
             return own();

@@ -82,6 +82,13 @@ const ROWS: &[Row<'static>] = &[
     (&[("if-none-match", "\"two\"")], true),
     (&[("if-none-match", "*")], true),
     (
+        &[
+            ("if-none-match", "\"two\""),
+            ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ],
+        true,
+    ),
+    (
         &[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")],
         true,
     ),
@@ -246,19 +253,19 @@ fn sorted(got: &Got) -> String {
 /// Settings, and how many of the rows are answered in the shortest way. Nine are those without fields, with fields that
 /// choose nothing, If-None-Match and If-Modified-Since.
 const THIRD_WAY: &[(&str, usize)] = &[
-    ("", 9),
-    ("[[rule]]\nmatch = { path = \"/a\" }\nttl = \"2h\"\n", 9),
+    ("", 10),
+    ("[[rule]]\nmatch = { path = \"/a\" }\nttl = \"2h\"\n", 10),
     (
         "[[rule]]\nmatch = { path = \"/a*\", method = \"GET\" }\nttl = \"2h\"\n[[rule]]\nttl_max = \"1h\"\n",
-        9,
+        10,
     ),
     (
         "[[rule]]\nmatch = { status = 200, content_type = \"text/*\" }\nttl = \"3h\"\n",
-        9,
+        10,
     ),
     (
         "[[rule]]\nmatch = { path = \"/b\" }\ncache = \"bypass\"\n",
-        9,
+        10,
     ),
     ("[[rule]]\ncache = \"standard\"\n", 0),
     (
@@ -267,7 +274,7 @@ const THIRD_WAY: &[(&str, usize)] = &[
     ),
     (
         "[[rule]]\nmatch = { path = \"/b\" }\nkey = { device = true }\n",
-        9,
+        10,
     ),
     ("[cache]\nkey = { device = true }\n", 0),
 ];
