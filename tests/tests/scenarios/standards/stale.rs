@@ -141,7 +141,7 @@ fn who_is_cut_off_from_the_origin_sends_what_is_stale() {
         ", must-revalidate",
         ", proxy-revalidate",
         ", s-maxage=60",
-        ", no-cache",
+        ", no-cache\netag: \"a\"",
         ", must-revalidate, stale-if-error=3600",
     ] {
         cases.push(
