@@ -228,10 +228,9 @@ fn too_many_purged_urls_are_absorbed_by_the_floor() {
 
 #[test]
 fn prefixes_and_tags_are_bounded_each_by_the_floor() {
+    type Scope = fn(String) -> PurgeScope;
     let mut machine = machine();
-    let scopes: [(fn(String) -> PurgeScope, usize); 2] =
-        [(PurgeScope::Prefix, 256), (PurgeScope::Tag, 4096)];
-    for (scope, max) in scopes {
+    for (scope, max) in [(PurgeScope::Prefix as Scope, 256), (PurgeScope::Tag, 4096)] {
         let first = accepted(&mut machine, purge("shop", scope("/0".into()), false));
         assert!(machine.state.purges["shop"].floor.hard < first);
         for number in 1..=max {

@@ -256,7 +256,7 @@ mod tests {
             request_time: at(100),
             response_time: at(102),
         };
-        let request = self::headers(&[("accept", "*/*")]);
+        let request = headers(&[("accept", "*/*")]);
         freshened(old, &request, &word, cookies, &Policy::default(), 7)
     }
 

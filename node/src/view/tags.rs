@@ -2,13 +2,16 @@
 
 use http::HeaderName;
 
+/// A field and the tags that it said.
+pub(crate) type SaidTags = (HeaderName, Box<[Box<str>]>);
+
 /// The tags of one response, by the field that said them.
 ///
 /// They are kept by field as a 304 updates fields, not lists of tags (RFC 9111 §3.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagSet {
     /// Fields of the site's list that the response had, with their tags; no field twice.
-    pub fields: Box<[(HeaderName, Box<[Box<str>]>)]>,
+    pub fields: Box<[SaidTags]>,
     /// It had more than is kept, or some that cannot be read: then a purge of any tag is one of it, as no purge may
     /// miss what it was made for.
     pub every: bool,

@@ -87,7 +87,8 @@ fn crate_arrows(tree: &Tree) -> Vec<String> {
             }
             let name = format!("nearside_{}", other.replace('-', "_"));
             let pattern = pattern(&format!(r"\b{name}\b"));
-            let files = tree.rust(&format!("{folder}/"));
+            let inside = format!("{folder}/");
+            let files = tree.rust(&inside);
             for file in files.filter(|file| crate_of(&file.path) == Some(folder)) {
                 for line in lines(&crate::words::code_of(&file.text), &pattern) {
                     complaints.push(format!("{}:{line} names {name}", file.path));

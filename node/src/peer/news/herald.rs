@@ -219,7 +219,6 @@ impl Inner {
 
     fn own_id(&self) -> Option<NodeId> {
         let identity = self.cluster.identity();
-        let own = identity.borrow().as_ref().map(|identity| identity.id);
-        own
+        identity.borrow().as_ref().map(|identity| identity.id)
     }
 }
