@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import tempfile
 
-from measure import HERE, TOP, Process, binary, eventually, render
+from measure import HERE, TOP, Process, binary, choose_network, enter_network, eventually, render
 
 SERVER_CORE, LOAD_CORE = 0, 1
 GDNSD_PORT, NEARSIDE_PORT = 15353, 18053
@@ -163,7 +163,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--servers", default="nearside,gdnsd")
+    choose_network(parser)
     options = parser.parse_args()
+    enter_network(options)
     names = options.servers.split(",")
 
     directory = pathlib.Path(tempfile.mkdtemp(prefix="nearside-bench-"))

@@ -14,4 +14,5 @@ trap '[ -z "$made" ] || rm -f "$policy"' EXIT
 apt-get update -qq || true
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
   nginx-light varnish trafficserver gdnsd wrk nghttp2-client dnsperf bind9-dnsutils curl openssl valgrind linux-perf strace \
+  iproute2 util-linux \
   </dev/null >/dev/null

@@ -30,6 +30,7 @@ import subprocess
 import tempfile
 
 from contenders import HOST, LOAD_CORE, ORIGIN, PORTS, TLS_PORTS, certificate, etag, fetch, start, start_origin
+from measure import choose_network, enter_network
 
 UNITS_MS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}
 IDLE_CONNECTIONS, IDLE_PER_ADDRESS = 10_000, 200
@@ -212,7 +213,9 @@ def main():
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--objects", default="1k,10k,100k,1024k")
     parser.add_argument("--servers", default="nearside,nginx,varnish,ats")
+    choose_network(parser)
     options = parser.parse_args()
+    enter_network(options)
     for name, table in TABLES.items():
         if options.table not in (name, "all"):
             continue
