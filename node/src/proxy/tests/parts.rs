@@ -148,6 +148,12 @@ impl Model {
         Self { bed, world }
     }
 
+    /// Waits until nothing is being fetched.
+    pub(super) async fn quiet(&self) {
+        let tasks = &self.bed.proxy.fill_tasks;
+        eventually("every fill's end", || tasks.is_empty()).await;
+    }
+
     pub(super) fn now(&self, change: impl FnOnce(&mut World)) {
         change(&mut self.world.lock());
     }
